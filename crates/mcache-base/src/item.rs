@@ -1,0 +1,54 @@
+//! What both wings agree an item is: the store implements it, the protocol writes it out.
+
+use crate::Expiry;
+
+/// A value held still, so that it can be sent by reference after the engine moved on.
+///
+/// The bytes never change while the pin lives, whatever other clients do to the key.
+pub trait Pin: Send + 'static {
+    /// Length of the value in bytes.
+    fn len(&self) -> usize;
+
+    /// Whether the value is empty.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The longest run of value bytes that begins at `offset` and lies in one piece.
+    ///
+    /// Empty only when `offset >= len()`: an engine may keep a large value in several pieces.
+    fn value_at(&self, offset: usize) -> &[u8];
+}
+
+/// An item as a reader sees it: one consistent version of key, value and attributes.
+pub trait Item {
+    /// What [`Item::pin`] hands out.
+    type Pin: Pin;
+
+    /// The key as stored (decoded, if it arrived in base64).
+    fn key(&self) -> &[u8];
+
+    /// Client flags: 32 opaque bits that belong to the client.
+    fn flags(&self) -> u32;
+
+    /// The cas unique: a 64-bit id that changes with every mutation, never 0.
+    fn cas(&self) -> u64;
+
+    /// Length of the value in bytes.
+    fn value_len(&self) -> usize;
+
+    /// The longest run of value bytes that begins at `offset` and lies in one piece.
+    fn value_at(&self, offset: usize) -> &[u8];
+
+    /// When the item stops being served.
+    fn expiry(&self) -> Expiry;
+
+    /// Whether the item was stored under a key given in base64 (meta flag `b`).
+    fn binary_key(&self) -> bool;
+
+    /// Bytes that the item takes in the engine, overhead included.
+    fn footprint(&self) -> usize;
+
+    /// Holds the value still for a send by reference.
+    fn pin(&self) -> Self::Pin;
+}

@@ -1,0 +1,21 @@
+//! The ground floor: the few words that protocol, store and net agree on.
+//!
+//! Imports nothing of ours. What stands here is vocabulary (an item, an operation, a moment,
+//! a limit, a statistic), never mechanism.
+
+pub mod counters;
+pub mod item;
+pub mod key;
+pub mod limits;
+pub mod number;
+pub mod operation;
+pub mod outgoing;
+pub mod stats;
+pub mod time;
+
+pub use counters::Counters;
+pub use item::{Item, Pin};
+pub use key::Key;
+pub use outgoing::Outgoing;
+pub use stats::Stat;
+pub use time::{Expiry, Now};

@@ -1,0 +1,48 @@
+//! Every bound in one place: its name, its number, and what happens when it is reached.
+//!
+//! A bound that an operator may move is a setting whose default stands here.
+
+/// Longest key in bytes. A longer one is refused with `CLIENT_ERROR bad command line format`.
+pub const KEY_MAX: usize = 250;
+
+/// Bytes of a text line that may arrive without its end. A longer line closes the connection,
+/// unless it is a key list, which is served as a stream and costs no memory.
+pub const LINE_MAX: usize = 2048;
+
+/// Most tokens of a meta command. More are refused with
+/// `CLIENT_ERROR options flags are too long`.
+pub const META_TOKENS_MAX: usize = 20;
+
+/// Longest opaque token of a meta command, its letter included.
+pub const OPAQUE_MAX: usize = 32;
+
+/// Largest `<bytes>` a storage command may announce: 2^31 - 3, so that it fits memcached's int
+/// with its line end. A larger one is refused and its data is not swallowed.
+pub const VALUE_LEN_MAX: u64 = (1 << 31) - 3;
+
+/// A request of at most this many bytes is kept whole until it is complete; a value of a larger
+/// one streams into the engine's memory as it arrives.
+pub const REQUEST_BUFFERED_MAX: usize = 16 << 10;
+
+/// Values above this are sent by reference (pinned) instead of copied into the answer.
+pub const VALUE_COPIED_MAX: usize = 8 << 10;
+
+/// Answers waiting to be sent, in bytes, at which a session stops serving its peer until some
+/// have gone out.
+pub const OUTPUT_HIGH_WATER: usize = 256 << 10;
+
+/// Pinned values waiting to be sent at which a session stops serving until some have gone out.
+pub const OUTPUT_PINS_MAX: usize = 64;
+
+/// Bytes a worker reads from a socket at once.
+pub const RECEIVE_CHUNK: usize = 64 << 10;
+
+/// Slices handed to one gathering send.
+pub const SLICES_PER_SEND: usize = 64;
+
+/// Largest item size limit (`-I`) that can be set: 1 GiB, as memcached.
+pub const ITEM_SIZE_CEILING: u64 = 1 << 30;
+
+const _: () = assert!(KEY_MAX < LINE_MAX && LINE_MAX < REQUEST_BUFFERED_MAX);
+const _: () = assert!(REQUEST_BUFFERED_MAX < RECEIVE_CHUNK);
+const _: () = assert!(VALUE_COPIED_MAX < OUTPUT_HIGH_WATER);

@@ -1,0 +1,95 @@
+//! Numbers as the wire writes them: decimal ASCII, parsed and printed without allocating.
+
+/// Digits in `u64::MAX`.
+pub const U64_DIGITS_MAX: usize = 20;
+
+/// Parses an unsigned decimal: digits only, at least one, no sign, no overflow.
+pub fn parse_u64(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || text.len() > U64_DIGITS_MAX {
+        return None;
+    }
+    let mut number = 0u64;
+    for &byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    Some(number)
+}
+
+/// Parses an unsigned decimal of 32 bits.
+pub fn parse_u32(text: &[u8]) -> Option<u32> {
+    parse_u64(text).and_then(|number| u32::try_from(number).ok())
+}
+
+/// Parses a decimal that may carry a sign.
+pub fn parse_i64(text: &[u8]) -> Option<i64> {
+    match text {
+        [b'-', digits @ ..] => 0i64.checked_sub_unsigned(parse_u64(digits)?),
+        [b'+', digits @ ..] | digits => i64::try_from(parse_u64(digits)?).ok(),
+    }
+}
+
+/// Parses a signed decimal of 32 bits, as exptimes are.
+pub fn parse_i32(text: &[u8]) -> Option<i32> {
+    parse_i64(text).and_then(|number| i32::try_from(number).ok())
+}
+
+/// A printed number: its digits, on the stack.
+pub struct Digits {
+    bytes: [u8; U64_DIGITS_MAX],
+    start: usize,
+}
+
+impl Digits {
+    /// Prints `number`.
+    pub fn new(mut number: u64) -> Self {
+        let mut digits = Self { bytes: [0; U64_DIGITS_MAX], start: U64_DIGITS_MAX };
+        loop {
+            digits.start -= 1;
+            digits.bytes[digits.start] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                return digits;
+            }
+        }
+    }
+
+    /// The digits.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+}
+
+/// Appends `number` to `out`.
+pub fn push_u64(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(Digits::new(number).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_what_it_prints() {
+        for number in [0, 1, 9, 10, 99, 100, 12_345, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
+            let digits = Digits::new(number);
+            assert_eq!(digits.as_bytes(), number.to_string().as_bytes());
+            assert_eq!(parse_u64(digits.as_bytes()), Some(number));
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_number() {
+        for text in ["", "-", "+", "-1", "1 ", " 1", "0x10", "1e3", "1.0", "18446744073709551616"] {
+            assert_eq!(parse_u64(text.as_bytes()), None, "{text:?}");
+        }
+        assert_eq!(parse_u32(b"4294967296"), None);
+        assert_eq!(parse_i32(b"2147483648"), None);
+        assert_eq!(parse_i32(b"-2147483648"), Some(i32::MIN));
+        assert_eq!(parse_i64(b"-9223372036854775808"), Some(i64::MIN));
+        assert_eq!(parse_i64(b"+7"), Some(7));
+    }
+}

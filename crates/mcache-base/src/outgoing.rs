@@ -1,0 +1,15 @@
+//! Bytes on their way to a socket, as a driver sees them.
+
+use std::io::IoSlice;
+
+/// A queue of bytes that a driver sends: gathered into slices, then advanced by what went out.
+pub trait Outgoing {
+    /// Fills `slices` from the front of the queue; returns how many were filled.
+    fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize;
+
+    /// Drops the first `n` bytes: they were sent. `n` is at most what was gathered.
+    fn advance(&mut self, n: usize);
+
+    /// Whether everything was sent.
+    fn is_empty(&self) -> bool;
+}

@@ -1,0 +1,3 @@
+//! Sockets and readiness: the wing of motion. Knows neither protocol nor store.
+
+pub mod driver;

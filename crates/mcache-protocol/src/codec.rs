@@ -1,0 +1,114 @@
+//! A connection's protocol: sniffs the first byte, then decodes and encodes.
+
+use mcache_base::operation::Store;
+use mcache_base::{Item, Now};
+
+use crate::outcome::{Outcome, WireError};
+use crate::output::Output;
+use crate::request::Request;
+use crate::style::Style;
+use crate::text;
+
+/// Which protocols a listener speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocols {
+    /// The first byte of a connection decides.
+    #[default]
+    Negotiated,
+    /// Text and meta only.
+    Ascii,
+    /// Binary only.
+    Binary,
+}
+
+/// What the front of the bytes turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decoded<'b> {
+    /// A whole request of `size` bytes.
+    Request {
+        /// The request.
+        request: Request<'b>,
+        /// How to answer it.
+        style: Style<'b>,
+        /// Bytes it took.
+        size: usize,
+    },
+    /// The head of a store: `head` bytes, after which `body` bytes of data and `tail` bytes of
+    /// line end follow, arrived or not.
+    Body {
+        /// The item's key.
+        key: &'b [u8],
+        /// How to store it.
+        store: Store,
+        /// How to answer.
+        style: Style<'b>,
+        /// Bytes of the head.
+        head: usize,
+        /// Bytes of data.
+        body: usize,
+        /// Bytes of line end after the data (2 in text, 0 in binary).
+        tail: usize,
+    },
+    /// The bytes end in the middle of a request.
+    NeedMore,
+    /// The peer's mistake.
+    Refused {
+        /// What to answer.
+        error: WireError,
+        /// How.
+        style: Style<'b>,
+        /// Bytes of the request that have arrived and are done with.
+        size: usize,
+        /// Bytes after those that belong to the request and are to be thrown away.
+        swallow: u64,
+        /// Close the connection after the answer.
+        close: bool,
+    },
+    /// Close without an answer: HTTP, an endless line, an unknown protocol.
+    Close,
+}
+
+/// The protocol of one connection, and where in a key list it stands.
+#[derive(Debug, Default)]
+pub struct Codec {
+    protocols: Protocols,
+    text: text::Decoder,
+}
+
+impl Codec {
+    /// A codec for a new connection.
+    pub fn new(protocols: Protocols) -> Self {
+        Self { protocols, text: text::Decoder::default() }
+    }
+
+    /// Decodes the request at the front of `input`.
+    ///
+    /// Every answer but [`Decoded::NeedMore`] tells how many bytes are done with; the caller
+    /// drops them before it calls again.
+    #[inline]
+    pub fn decode<'b>(&mut self, input: &'b [u8]) -> Decoded<'b> {
+        self.text.decode(input)
+    }
+
+    /// Whether the last request was one of a list that goes on: its answers are one answer, and
+    /// an error takes back what the list has answered so far.
+    #[inline]
+    pub fn in_list(&self) -> bool {
+        self.text.in_list()
+    }
+
+    /// Says `outcome` in the protocol's words.
+    #[inline]
+    pub fn encode<I: Item>(
+        style: &Style<'_>,
+        outcome: &Outcome<I>,
+        now: Now,
+        out: &mut Output<I::Pin>,
+    ) {
+        let _ = now;
+        match style {
+            Style::Text(style) => text::encode(*style, outcome, out),
+            Style::Meta(_) | Style::Binary(_) => {}
+        }
+    }
+}

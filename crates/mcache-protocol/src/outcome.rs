@@ -1,0 +1,89 @@
+//! What came of a request, in no protocol's words. `I` is the engine's handle on an item.
+
+use mcache_base::operation::{Counted, Deleted, Hit, Miss, Stored};
+
+/// What happened.
+#[derive(Debug)]
+pub enum Outcome<I> {
+    /// The item was found (or made, by `vivify`).
+    Hit(Hit<I>),
+    /// It was not.
+    Miss(Miss),
+    /// What came of a store.
+    Stored(Stored),
+    /// What came of a delete.
+    Deleted(Deleted),
+    /// What came of arithmetic.
+    Counted(Counted<I>),
+    /// Done, nothing more to say.
+    Done,
+    /// The statistics were set to 0.
+    Reset,
+    /// The level that is spoken: `1.6.45`.
+    Version(&'static str),
+    /// A report, line by line.
+    Stats(Vec<StatLine>),
+    /// Lines of a text answer, complete with line ends: for commands that only text has.
+    Lines(Vec<u8>),
+    /// The request could not be served.
+    Error(WireError),
+}
+
+/// One line of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatLine {
+    /// The statistic's name.
+    pub name: String,
+    /// Its value, as it is to be printed.
+    pub value: String,
+}
+
+macro_rules! wire_errors {
+    ($( $(#[doc = $about:literal])+ $name:ident = $text:literal, $status:literal; )+) => {
+        /// Answers that say "no", with memcached's own words.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum WireError { $( $(#[doc = $about])+ $name, )+ }
+
+        impl WireError {
+            /// Every error.
+            pub const ALL: &'static [WireError] = &[ $( WireError::$name, )+ ];
+
+            /// The text line, without its end.
+            pub const fn text(self) -> &'static str {
+                match self { $( WireError::$name => $text, )+ }
+            }
+
+            /// The binary protocol's status.
+            pub const fn status(self) -> u16 {
+                match self { $( WireError::$name => $status, )+ }
+            }
+        }
+    };
+}
+
+wire_errors! {
+    /// No such command.
+    UnknownCommand = "ERROR", 0x81;
+    /// A command that is not understood: too short, a key too long, a number that is none.
+    BadFormat = "CLIENT_ERROR bad command line format", 0x04;
+    /// The data block is longer or shorter than announced.
+    BadDataChunk = "CLIENT_ERROR bad data chunk", 0x04;
+    /// An exptime that is no number.
+    BadExptime = "CLIENT_ERROR invalid exptime argument", 0x04;
+    /// A delta that is no number.
+    BadDelta = "CLIENT_ERROR invalid numeric delta argument", 0x04;
+    /// Arithmetic on something else than a number.
+    NotNumeric = "CLIENT_ERROR cannot increment or decrement non-numeric value", 0x06;
+    /// The item is over the size limit.
+    TooLarge = "SERVER_ERROR object too large for cache", 0x03;
+    /// No memory for the item.
+    NoMemory = "SERVER_ERROR out of memory storing object", 0x82;
+    /// flush_all is switched off.
+    FlushNotAllowed = "CLIENT_ERROR flush_all not allowed", 0x20;
+    /// The connection limit is reached.
+    TooManyConnections = "ERROR Too many open connections", 0x85;
+    /// shutdown is switched off.
+    ShutdownNotEnabled = "ERROR: shutdown not enabled", 0x81;
+    /// shutdown knows no such mode.
+    BadShutdownMode = "CLIENT_ERROR invalid shutdown mode", 0x04;
+}

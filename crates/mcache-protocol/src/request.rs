@@ -1,0 +1,92 @@
+//! What a peer asks for, in no protocol's words. Keys and texts are borrowed from the bytes.
+
+use mcache_base::operation::{Count, Delete, Fetch, Store};
+
+/// One request. A multiget is as many [`Request::Fetch`]es as it has keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request<'b> {
+    /// Look an item up: get gets gat gats touch mg, binary Get, Touch, GAT.
+    Fetch {
+        /// The item's key.
+        key: &'b [u8],
+        /// How.
+        fetch: Fetch,
+    },
+    /// Look at an item without leaving a trace: me.
+    Inspect {
+        /// The item's key.
+        key: &'b [u8],
+    },
+    /// Store a value. The value itself travels beside the request: see [`crate::Decoded::Body`].
+    Store {
+        /// The item's key.
+        key: &'b [u8],
+        /// How.
+        store: Store,
+    },
+    /// Take an item away: delete md, binary Delete.
+    Delete {
+        /// The item's key.
+        key: &'b [u8],
+        /// How.
+        delete: Delete,
+    },
+    /// Arithmetic: incr decr ma, binary Increment and Decrement.
+    Count {
+        /// The item's key.
+        key: &'b [u8],
+        /// How.
+        count: Count,
+    },
+    /// Invalidate everything stored so far, now or after `delay` (an exptime).
+    FlushAll {
+        /// When.
+        delay: i64,
+    },
+    /// Which memcached level is spoken.
+    Version,
+    /// How much to log.
+    Verbosity {
+        /// 0, 1 or 2.
+        level: u32,
+    },
+    /// A report.
+    Stats {
+        /// The words after `stats`, as they came; empty for the general report.
+        args: &'b [u8],
+    },
+    /// A command for the server rather than the cache.
+    Admin {
+        /// Which.
+        verb: Admin,
+        /// The words after the verb, as they came.
+        args: &'b [u8],
+    },
+    /// Answer, and nothing else: mn, binary Noop.
+    Noop,
+    /// Send what is owed and close.
+    Quit,
+}
+
+/// Commands for the server rather than the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admin {
+    /// Stop the server.
+    Shutdown,
+    /// Move the memory limit.
+    CacheMemlimit,
+    /// Walk over the items.
+    LruCrawler,
+    /// Follow what happens.
+    Watch,
+    /// memcached's LRU tuning.
+    Lru,
+    /// memcached's slab tuning.
+    Slabs,
+    /// memcached's flash tier tuning.
+    Extstore,
+    /// Read the TLS certificates again.
+    RefreshCerts,
+    /// Move the clock (tests only).
+    Debugtime,
+}

@@ -1,0 +1,68 @@
+//! How the peer wants to be answered: the wire detail that must survive execution, and no more.
+
+/// The style of one request's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style<'b> {
+    /// Classic text.
+    Text(TextStyle),
+    /// Meta: the request's flags decide the answer's, in the same order.
+    Meta(MetaStyle<'b>),
+    /// Binary: the header's echo.
+    Binary(BinaryStyle),
+}
+
+/// Classic text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TextStyle {
+    /// The peer asked for no answer. Errors in the command line are answered all the same.
+    pub noreply: bool,
+    /// What a found item looks like.
+    pub hit: TextHit,
+}
+
+/// What a found item looks like in classic text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TextHit {
+    /// `TOUCHED` or `NOT_FOUND`.
+    #[default]
+    Touched,
+    /// `VALUE ...`, and `END` after the last key.
+    Value {
+        /// Print the cas unique.
+        with_cas: bool,
+        /// This is the last key of the list: `END` follows.
+        last: bool,
+    },
+}
+
+/// Meta.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetaStyle<'b> {
+    /// The second letter of the command: `g`, `s`, `d`, `a`, `n` or `e`.
+    pub command: u8,
+    /// The key as it stood in the request (in base64, if it came so).
+    pub key: &'b [u8],
+    /// The request's flags, as they came.
+    pub flags: &'b [u8],
+    /// Flag `q`: keep quiet about the common outcome.
+    pub quiet: bool,
+    /// Flag `v`: send the value.
+    pub value: bool,
+    /// With `value`: leave it out if the item still has this cas unique (flag `C` of mg).
+    pub unless_cas: Option<u64>,
+}
+
+/// Binary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BinaryStyle {
+    /// The request's opcode, echoed.
+    pub opcode: u8,
+    /// The request's opaque, echoed.
+    pub opaque: u32,
+    /// Quiet form: keep quiet about the common outcome.
+    pub quiet: bool,
+    /// Send the key with the answer.
+    pub with_key: bool,
+    /// Touch rather than get: flags, but no value.
+    pub without_value: bool,
+}

@@ -1,0 +1,18 @@
+//! What only the server around a session knows or can do.
+
+use mcache_base::Stat;
+
+/// The server around a session.
+pub trait Host: Sync {
+    /// The value of a statistic whose source is the host or the workers, as it is to be printed.
+    fn stat(&self, stat: Stat) -> String;
+
+    /// Sets the host's and the workers' counters to 0.
+    fn reset_stats(&self);
+
+    /// Sets how much is logged: 0, 1 or 2.
+    fn set_verbosity(&self, level: u32);
+
+    /// Whether flush_all is allowed.
+    fn flush_allowed(&self) -> bool;
+}
