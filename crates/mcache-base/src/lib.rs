@@ -19,3 +19,6 @@ pub use key::Key;
 pub use outgoing::Outgoing;
 pub use stats::Stat;
 pub use time::{Expiry, Now};
+
+/// The level of memcached that is spoken. Clients parse it: digits and dots only.
+pub const MEMCACHED_LEVEL: &str = "1.6.45";

@@ -1,10 +1,13 @@
 //! A connection's conversation: decode, execute, encode, until the bytes run out.
 
+use mcache_base::limits::REQUEST_BUFFERED_MAX;
 use mcache_base::{Counters, Now};
-use mcache_protocol::{Codec, Output, Protocols};
-use mcache_store::StorageEngine;
+use mcache_protocol::output::Mark;
+use mcache_protocol::{Codec, Decoded, Outcome, Output, Protocols, Request, Style, WireError};
+use mcache_store::{Reservation, StorageEngine};
 
 use crate::Host;
+use crate::execute::{Value, execute, refuse, store};
 
 /// What a session needs for one turn.
 pub struct Context<'a, E> {
@@ -45,13 +48,38 @@ pub enum Next {
 /// One connection's conversation.
 pub struct Session<E: StorageEngine> {
     codec: Codec,
-    value: Option<E::Reservation>,
+    state: State<E::Reservation>,
+}
+
+/// What the next bytes are.
+enum State<R> {
+    /// A command.
+    Command,
+    /// The rest of a value whose head came earlier.
+    Value(Box<Arriving<R>>),
+    /// Bytes to throw away.
+    Skip(u64),
+}
+
+/// A value that arrives in pieces.
+struct Arriving<R> {
+    /// The bytes of the command, to be decoded again when the value is whole.
+    head: Box<[u8]>,
+    reservation: R,
+}
+
+/// Whether the conversation goes on in this turn.
+enum Step {
+    /// So many bytes are done with.
+    Consumed(usize),
+    /// So many bytes are done with, and the session waits.
+    Wait(usize, Next),
 }
 
 impl<E: StorageEngine> Session<E> {
     /// A session of a new connection.
     pub fn new(protocols: Protocols) -> Self {
-        Self { codec: Codec::new(protocols), value: None }
+        Self { codec: Codec::new(protocols), state: State::Command }
     }
 
     /// Serves the whole requests in `input`, appending the answers to `out`.
@@ -64,7 +92,161 @@ impl<E: StorageEngine> Session<E> {
         out: &mut Output<E::Pin>,
         context: &Context<'_, E>,
     ) -> Served {
-        let _ = (input, out, context, &self.codec, &self.value);
-        Served { consumed: 0, next: Next::Receive }
+        let mut consumed = 0;
+        let mut answered = out.mark();
+        for _ in 0..context.requests_per_turn {
+            if out.is_full() {
+                return Served { consumed, next: Next::Send };
+            }
+            let rest = input.get(consumed..).unwrap_or_default();
+            if rest.is_empty() {
+                return Served { consumed, next: Next::Receive };
+            }
+            let step = match self.state {
+                State::Command => self.command(rest, &mut answered, out, context),
+                State::Value(_) => self.value(rest, out, context),
+                State::Skip(left) => self.skip(left, rest.len()),
+            };
+            match step {
+                Step::Consumed(bytes) => consumed += bytes,
+                Step::Wait(bytes, next) => return Served { consumed: consumed + bytes, next },
+            }
+        }
+        let next = if consumed < input.len() { Next::Turn } else { Next::Receive };
+        Served { consumed, next }
     }
+
+    /// Serves the command at the front of `rest`. `answered` is where the answer that is being
+    /// given begins: the answers of a key list are one answer, taken back whole on an error.
+    #[inline]
+    fn command(
+        &mut self,
+        rest: &[u8],
+        answered: &mut Mark,
+        out: &mut Output<E::Pin>,
+        context: &Context<'_, E>,
+    ) -> Step {
+        if !self.codec.in_list() {
+            *answered = out.mark();
+        }
+        match self.codec.decode(rest) {
+            Decoded::Request { request, style, size } => {
+                let outcome = execute(&request, context);
+                let quit = matches!(request, Request::Quit);
+                if !quit || matches!(style, Style::Binary(_)) {
+                    Codec::encode(&style, &outcome, context.now, out);
+                }
+                if quit { Step::Wait(size, Next::Close) } else { Step::Consumed(size) }
+            }
+            body @ Decoded::Body { .. } => self.body(&body, rest, out, context),
+            Decoded::NeedMore => Step::Wait(0, Next::Receive),
+            Decoded::Refused { error, style, size, swallow, close } => {
+                out.rollback(*answered);
+                say::<E>(error, &style, out, context.now);
+                if close {
+                    return Step::Wait(size, Next::Close);
+                }
+                self.swallow(swallow);
+                Step::Consumed(size)
+            }
+            Decoded::Close => Step::Wait(rest.len(), Next::Close),
+        }
+    }
+
+    /// Serves a store whose head has arrived: at once if its value is there too.
+    #[inline]
+    fn body(
+        &mut self,
+        decoded: &Decoded<'_>,
+        rest: &[u8],
+        out: &mut Output<E::Pin>,
+        context: &Context<'_, E>,
+    ) -> Step {
+        let Decoded::Body { key, store: how, style, head, body, tail } = decoded else {
+            return Step::Wait(0, Next::Receive);
+        };
+        let size = head + body + tail;
+        if let Some(data) = rest.get(*head..size) {
+            let (value, line_end) = data.split_at(*body);
+            if !ends_well(line_end) {
+                say_bad_chunk::<E>(style, out, context.now);
+                return Step::Consumed(size);
+            }
+            let outcome = store(key, how, style, Value::Whole(value), context);
+            Codec::encode(style, &outcome, context.now, out);
+            return Step::Consumed(size);
+        }
+        if size <= REQUEST_BUFFERED_MAX {
+            return Step::Wait(0, Next::Receive);
+        }
+        let engine = context.engine;
+        match engine.reserve(engine.key(key), *body, context.now) {
+            Ok(reservation) => {
+                let head_bytes = rest.get(..*head).unwrap_or_default().into();
+                self.state = State::Value(Box::new(Arriving { head: head_bytes, reservation }));
+            }
+            Err(refusal) => {
+                let outcome = refuse(key, how, style, refusal, context);
+                Codec::encode(style, &outcome, context.now, out);
+                self.swallow((body + tail) as u64);
+            }
+        }
+        Step::Consumed(*head)
+    }
+
+    /// Takes more of a value that arrives in pieces; stores it when it is whole.
+    fn value(&mut self, rest: &[u8], out: &mut Output<E::Pin>, context: &Context<'_, E>) -> Step {
+        let State::Value(arriving) = &mut self.state else {
+            return Step::Consumed(0);
+        };
+        let taken = arriving.reservation.fill(rest);
+        if arriving.reservation.missing() > 0 {
+            return Step::Wait(taken, Next::Receive);
+        }
+        let Decoded::Body { tail, .. } = self.codec.decode(&arriving.head) else {
+            return Step::Wait(taken, Next::Close);
+        };
+        let Some(line_end) = rest.get(taken..taken + tail) else {
+            return Step::Wait(taken, Next::Receive);
+        };
+        let well = ends_well(line_end);
+        let State::Value(arriving) = std::mem::replace(&mut self.state, State::Command) else {
+            return Step::Consumed(0);
+        };
+        let Arriving { head, reservation } = *arriving;
+        if let Decoded::Body { key, store: how, style, .. } = self.codec.decode(&head) {
+            if well {
+                let outcome = store(key, &how, &style, Value::Arrived(reservation), context);
+                Codec::encode(&style, &outcome, context.now, out);
+            } else {
+                say_bad_chunk::<E>(&style, out, context.now);
+            }
+        }
+        Step::Consumed(taken + tail)
+    }
+
+    /// Throws bytes away.
+    fn skip(&mut self, left: u64, available: usize) -> Step {
+        let skipped = left.min(available as u64);
+        self.swallow(left - skipped);
+        Step::Consumed(skipped as usize)
+    }
+
+    fn swallow(&mut self, bytes: u64) {
+        self.state = if bytes == 0 { State::Command } else { State::Skip(bytes) };
+    }
+}
+
+/// Whether the bytes after a text value are its line end. Binary values have none.
+fn ends_well(line_end: &[u8]) -> bool {
+    matches!(line_end, b"" | b"\r\n")
+}
+
+fn say<E: StorageEngine>(error: WireError, style: &Style<'_>, out: &mut Output<E::Pin>, now: Now) {
+    Codec::encode::<E::Item<'_>>(style, &Outcome::Error(error), now, out);
+}
+
+/// Only a classic command with `noreply` keeps quiet about a bad data chunk.
+fn say_bad_chunk<E: StorageEngine>(style: &Style<'_>, out: &mut Output<E::Pin>, now: Now) {
+    say::<E>(WireError::BadDataChunk, style, out, now);
 }

@@ -1,0 +1,106 @@
+//! One request, one outcome: the only place where a protocol's request meets the engine.
+
+use mcache_base::MEMCACHED_LEVEL;
+use mcache_base::operation::{Refusal, StoreMode, Stored};
+use mcache_protocol::{Outcome, Request, Style, WireError};
+use mcache_store::StorageEngine;
+
+use crate::reports;
+use crate::session::Context;
+use crate::tally;
+
+/// A value to be stored.
+pub(crate) enum Value<'b, R> {
+    /// It lies whole in the received bytes.
+    Whole(&'b [u8]),
+    /// It arrived in pieces, into the engine's own memory.
+    Arrived(R),
+}
+
+/// Executes a request that carries no value.
+#[inline]
+pub(crate) fn execute<'e, E: StorageEngine>(
+    request: &Request<'_>,
+    context: &Context<'e, E>,
+) -> Outcome<E::Item<'e>> {
+    let (engine, counters, now) = (context.engine, context.counters, context.now);
+    match *request {
+        Request::Fetch { key, fetch } => {
+            let found = engine.fetch(engine.key(key), &fetch, now);
+            tally::fetch(counters, &fetch, &found);
+            found.map_or_else(Outcome::Miss, Outcome::Hit)
+        }
+        Request::Inspect { key } => engine
+            .fetch(engine.key(key), &tally::UNSEEN, now)
+            .map_or_else(Outcome::Miss, Outcome::Hit),
+        Request::Delete { key, delete } => {
+            let deleted = engine.delete(engine.key(key), &delete, now);
+            tally::delete(counters, deleted);
+            Outcome::Deleted(deleted)
+        }
+        Request::Count { key, count } => {
+            let counted = engine.count(engine.key(key), &count, now);
+            tally::count(counters, count.down, &counted);
+            Outcome::Counted(counted)
+        }
+        // A store travels with its value: see `store`.
+        Request::Store { .. } => Outcome::Error(WireError::BadFormat),
+        Request::FlushAll { delay } => flush_all(delay, context),
+        Request::Version => Outcome::Version(MEMCACHED_LEVEL),
+        Request::Verbosity { level } => {
+            context.host.set_verbosity(level);
+            Outcome::Done
+        }
+        Request::Stats { args } => reports::stats(args, context),
+        Request::Admin { .. } => Outcome::Error(WireError::UnknownCommand),
+        Request::Noop | Request::Quit => Outcome::Done,
+    }
+}
+
+/// Stores a value.
+#[inline]
+pub(crate) fn store<'e, E: StorageEngine>(
+    key: &[u8],
+    how: &mcache_base::operation::Store,
+    style: &Style<'_>,
+    value: Value<'_, E::Reservation>,
+    context: &Context<'e, E>,
+) -> Outcome<E::Item<'e>> {
+    let engine = context.engine;
+    let hashed = engine.key(key);
+    let stored = match value {
+        Value::Whole(bytes) => engine.store(hashed, how, bytes, context.now),
+        Value::Arrived(reservation) => engine.commit(hashed, how, reservation, context.now),
+    };
+    if let Stored::Refused(refusal) = stored {
+        return refuse(key, how, style, refusal, context);
+    }
+    tally::store(context.counters, how, stored);
+    Outcome::Stored(stored)
+}
+
+/// Answers a store that the engine would not take. A set that is refused leaves nothing behind:
+/// the old value is not what the client wanted to be there.
+pub(crate) fn refuse<'e, E: StorageEngine>(
+    key: &[u8],
+    how: &mcache_base::operation::Store,
+    style: &Style<'_>,
+    refusal: Refusal,
+    context: &Context<'e, E>,
+) -> Outcome<E::Item<'e>> {
+    let plain_set = how.mode == StoreMode::Set && how.compare.is_none();
+    if plain_set || matches!(style, Style::Meta(_)) {
+        context.engine.delete(context.engine.key(key), &Default::default(), context.now);
+    }
+    tally::refused(context.counters, refusal);
+    Outcome::Stored(Stored::Refused(refusal))
+}
+
+fn flush_all<'e, E: StorageEngine>(delay: i64, context: &Context<'e, E>) -> Outcome<E::Item<'e>> {
+    tally::flush(context.counters);
+    if !context.host.flush_allowed() {
+        return Outcome::Error(WireError::FlushNotAllowed);
+    }
+    context.engine.flush(delay, context.now);
+    Outcome::Done
+}
