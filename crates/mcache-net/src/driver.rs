@@ -1,22 +1,23 @@
 //! What a worker sees of its sockets: readiness made to look like completion.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use mcache_base::Outgoing;
 
-/// A connection in a driver. Not reused before its `Closed` was taken from [`Driver::wait`].
+/// A connection in a driver. Not given to another before the [`Driver::wait`] after its close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId(pub usize);
 
 /// What happened on a socket.
 #[derive(Debug)]
 pub enum Event<O> {
-    /// Bytes can be taken with [`Driver::receive`].
+    /// Bytes, or the end of them, can be taken with [`Driver::receive`].
     Received(ConnectionId),
     /// A send that could not finish at once has finished; here is its queue, empty.
     Sent(ConnectionId, O),
-    /// The peer is gone or the socket failed. The caller still has to [`Driver::close`] it.
+    /// A send that was under way failed. The caller still has to [`Driver::close`] it.
     Failed(ConnectionId),
     /// Another thread called the driver's waker.
     Woken,
@@ -25,11 +26,12 @@ pub enum Event<O> {
 /// What came of a receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// So many bytes were put into the buffer.
+    /// So many bytes were put into the buffer. If they fill it there may be more: receive again.
+    /// If they don't, an [`Event::Received`] will tell when there is more.
     Bytes(usize),
     /// Nothing there now; an [`Event::Received`] will tell when there is.
     Nothing,
-    /// The peer has closed its side.
+    /// Nothing will come any more: the peer has closed its side or the socket failed.
     Closed,
 }
 
@@ -46,7 +48,16 @@ pub enum Send<O> {
 
 /// A worker's sockets.
 pub trait Driver<O: Outgoing> {
-    /// Waits for something to happen, at most `timeout`, and puts it into `events`.
+    /// What interrupts a [`Driver::wait`] from another thread.
+    type Waker: Wake;
+
+    /// A waker for other threads.
+    fn waker(&self) -> Self::Waker;
+
+    /// Takes a connected, non-blocking socket in.
+    fn add(&mut self, socket: OwnedFd) -> io::Result<ConnectionId>;
+
+    /// Waits for something to happen, at most `timeout`, and appends it to `events`.
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event<O>>) -> io::Result<()>;
 
     /// Takes bytes that have arrived.
@@ -57,4 +68,10 @@ pub trait Driver<O: Outgoing> {
 
     /// Closes a connection, whatever is under way.
     fn close(&mut self, connection: ConnectionId);
+}
+
+/// Interrupts a driver's wait, now or the next one, with an [`Event::Woken`].
+pub trait Wake: Clone + std::marker::Send + Sync + 'static {
+    /// Wakes the driver.
+    fn wake(&self);
 }

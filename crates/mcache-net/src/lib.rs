@@ -1,3 +1,7 @@
 //! Sockets and readiness: the wing of motion. Knows neither protocol nor store.
 
 pub mod driver;
+pub mod socket;
+
+pub use driver::{ConnectionId, Driver, Event, Received, Send, Wake};
+pub use socket::{ListenAddress, Listener};

@@ -1,0 +1,57 @@
+//! What a server is told when it is started: plain values, no settings and no text.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use mcache_net::ListenAddress;
+use mcache_protocol::Protocols;
+
+/// What a server is told when it is started.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Where to listen; at least one.
+    pub listeners: Vec<ListenAddress>,
+    /// Protocols spoken on all of them.
+    pub protocols: Protocols,
+    /// Connections that may wait to be accepted, per listener.
+    pub backlog: u32,
+    /// Worker threads, 1 or more.
+    pub threads: usize,
+    /// Connections that may be open at once; one more is told so and closed.
+    pub connections_max: usize,
+    /// Requests served on a connection before the others get their turn, 1 or more.
+    pub requests_per_turn: usize,
+    /// When idle connections are closed.
+    pub idle: IdlePolicy,
+    /// Whether flush_all is allowed.
+    pub flush_allowed: bool,
+    /// Called when a peer sets the verbosity: 0, 1 or 2.
+    pub set_verbosity: fn(u32),
+}
+
+/// When a connection is closed because nothing was received on it for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdlePolicy {
+    /// Never.
+    Keep,
+    /// When room is needed at the connection limit: the longest idle one, if idle this long.
+    MakeRoom(Duration),
+    /// Once it was idle this long, at most a second late.
+    Close(Duration),
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            listeners: vec![ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 11211)))],
+            protocols: Protocols::Negotiated,
+            backlog: 1024,
+            threads: 4,
+            connections_max: 1024,
+            requests_per_turn: 20,
+            idle: IdlePolicy::MakeRoom(Duration::from_secs(5)),
+            flush_allowed: true,
+            set_verbosity: |_| {},
+        }
+    }
+}
