@@ -1,5 +1,6 @@
 //! A connection's protocol: sniffs the first byte, then decodes and encodes.
 
+use mcache_base::limits::KEY_MAX;
 use mcache_base::operation::Store;
 use mcache_base::{Item, Now};
 
@@ -20,6 +21,10 @@ pub enum Protocols {
     /// Binary only.
     Binary,
 }
+
+/// Room for a key that is not on the wire as it is stored. What it holds between two calls of
+/// [`Codec::decode`] does not matter.
+pub type KeyScratch = [u8; KEY_MAX];
 
 /// What the front of the bytes turned out to be.
 #[derive(Debug, PartialEq, Eq)]
@@ -84,9 +89,10 @@ impl Codec {
     /// Decodes the request at the front of `input`.
     ///
     /// Every answer but [`Decoded::NeedMore`] tells how many bytes are done with; the caller
-    /// drops them before it calls again.
+    /// drops them before it calls again. A key that came in base64 is decoded into `scratch`.
     #[inline]
-    pub fn decode<'b>(&mut self, input: &'b [u8]) -> Decoded<'b> {
+    pub fn decode<'b>(&mut self, input: &'b [u8], scratch: &'b mut KeyScratch) -> Decoded<'b> {
+        let _ = scratch;
         self.text.decode(input)
     }
 

@@ -11,7 +11,7 @@ pub mod style;
 pub mod text;
 pub mod verbs;
 
-pub use codec::{Codec, Decoded, Protocols};
+pub use codec::{Codec, Decoded, KeyScratch, Protocols};
 pub use outcome::{Outcome, StatLine, WireError};
 pub use output::Output;
 pub use request::Request;
