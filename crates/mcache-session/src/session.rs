@@ -1,9 +1,11 @@
 //! A connection's conversation: decode, execute, encode, until the bytes run out.
 
-use mcache_base::limits::REQUEST_BUFFERED_MAX;
+use mcache_base::limits::{KEY_MAX, REQUEST_BUFFERED_MAX};
 use mcache_base::{Counters, Now};
 use mcache_protocol::output::Mark;
-use mcache_protocol::{Codec, Decoded, Outcome, Output, Protocols, Request, Style, WireError};
+use mcache_protocol::{
+    Codec, Decoded, KeyScratch, Outcome, Output, Protocols, Request, Style, WireError,
+};
 use mcache_store::{Reservation, StorageEngine};
 
 use crate::Host;
@@ -94,6 +96,7 @@ impl<E: StorageEngine> Session<E> {
     ) -> Served {
         let mut consumed = 0;
         let mut answered = out.mark();
+        let mut scratch = [0; KEY_MAX];
         for _ in 0..context.requests_per_turn {
             if out.is_full() {
                 return Served { consumed, next: Next::Send };
@@ -103,7 +106,7 @@ impl<E: StorageEngine> Session<E> {
                 return Served { consumed, next: Next::Receive };
             }
             let step = match self.state {
-                State::Command => self.command(rest, &mut answered, out, context),
+                State::Command => self.command(rest, &mut scratch, &mut answered, out, context),
                 State::Value(_) => self.value(rest, out, context),
                 State::Skip(left) => self.skip(left, rest.len()),
             };
@@ -122,6 +125,7 @@ impl<E: StorageEngine> Session<E> {
     fn command(
         &mut self,
         rest: &[u8],
+        scratch: &mut KeyScratch,
         answered: &mut Mark,
         out: &mut Output<E::Pin>,
         context: &Context<'_, E>,
@@ -129,7 +133,7 @@ impl<E: StorageEngine> Session<E> {
         if !self.codec.in_list() {
             *answered = out.mark();
         }
-        match self.codec.decode(rest) {
+        match self.codec.decode(rest, scratch) {
             Decoded::Request { request, style, size } => {
                 let outcome = execute(&request, context);
                 let quit = matches!(request, Request::Quit);
@@ -203,7 +207,8 @@ impl<E: StorageEngine> Session<E> {
         if arriving.reservation.missing() > 0 {
             return Step::Wait(taken, Next::Receive);
         }
-        let Decoded::Body { tail, .. } = self.codec.decode(&arriving.head) else {
+        let mut scratch = [0; KEY_MAX];
+        let Decoded::Body { tail, .. } = self.codec.decode(&arriving.head, &mut scratch) else {
             return Step::Wait(taken, Next::Close);
         };
         let Some(line_end) = rest.get(taken..taken + tail) else {
@@ -214,7 +219,8 @@ impl<E: StorageEngine> Session<E> {
             return Step::Consumed(0);
         };
         let Arriving { head, reservation } = *arriving;
-        if let Decoded::Body { key, store: how, style, .. } = self.codec.decode(&head) {
+        let whole = self.codec.decode(&head, &mut scratch);
+        if let Decoded::Body { key, store: how, style, .. } = whole {
             if well {
                 let outcome = store(key, &how, &style, Value::Arrived(reservation), context);
                 Codec::encode(&style, &outcome, context.now, out);
