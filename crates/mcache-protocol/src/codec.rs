@@ -4,6 +4,7 @@ use mcache_base::limits::KEY_MAX;
 use mcache_base::operation::Store;
 use mcache_base::{Item, Now};
 
+use crate::binary;
 use crate::outcome::{Outcome, WireError};
 use crate::output::Output;
 use crate::request::Request;
@@ -76,14 +77,20 @@ pub enum Decoded<'b> {
 /// The protocol of one connection, and where in a key list it stands.
 #[derive(Debug, Default)]
 pub struct Codec {
-    protocols: Protocols,
+    /// Whether the connection speaks binary; `None` until its first byte has come.
+    binary: Option<bool>,
     text: text::Decoder,
 }
 
 impl Codec {
     /// A codec for a new connection.
     pub fn new(protocols: Protocols) -> Self {
-        Self { protocols, text: text::Decoder::default() }
+        let binary = match protocols {
+            Protocols::Negotiated => None,
+            Protocols::Ascii => Some(false),
+            Protocols::Binary => Some(true),
+        };
+        Self { binary, text: text::Decoder::default() }
     }
 
     /// Decodes the request at the front of `input`.
@@ -93,6 +100,12 @@ impl Codec {
     #[inline]
     pub fn decode<'b>(&mut self, input: &'b [u8], scratch: &'b mut KeyScratch) -> Decoded<'b> {
         let _ = scratch;
+        let Some(&first) = input.first() else {
+            return Decoded::NeedMore;
+        };
+        if *self.binary.get_or_insert(first == binary::REQUEST_MAGIC) {
+            return binary::decode(input);
+        }
         self.text.decode(input)
     }
 
@@ -114,7 +127,8 @@ impl Codec {
         let _ = now;
         match style {
             Style::Text(style) => text::encode(*style, outcome, out),
-            Style::Meta(_) | Style::Binary(_) => {}
+            Style::Meta(_) => {}
+            Style::Binary(style) => binary::encode(style, outcome, out),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Three protocols (classic text, meta, binary) decode to the same few requests and say the same
 //! outcomes, each in its own words. No socket, no thread, no clock, no store.
 
+pub mod binary;
 pub mod codec;
 pub mod outcome;
 pub mod output;

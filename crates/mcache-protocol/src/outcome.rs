@@ -64,6 +64,8 @@ macro_rules! wire_errors {
 wire_errors! {
     /// No such command.
     UnknownCommand = "ERROR", 0x81;
+    /// `stats` knows no such report.
+    UnknownReport = "ERROR", 0x01;
     /// A command that is not understood: too short, a key too long, a number that is none.
     BadFormat = "CLIENT_ERROR bad command line format", 0x04;
     /// The data block is longer or shorter than announced.

@@ -8,7 +8,7 @@ pub enum Style<'b> {
     /// Meta: the request's flags decide the answer's, in the same order.
     Meta(MetaStyle<'b>),
     /// Binary: the header's echo.
-    Binary(BinaryStyle),
+    Binary(BinaryStyle<'b>),
 }
 
 /// Classic text.
@@ -54,15 +54,15 @@ pub struct MetaStyle<'b> {
 
 /// Binary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BinaryStyle {
+pub struct BinaryStyle<'b> {
     /// The request's opcode, echoed.
     pub opcode: u8,
     /// The request's opaque, echoed.
     pub opaque: u32,
     /// Quiet form: keep quiet about the common outcome.
     pub quiet: bool,
-    /// Send the key with the answer.
-    pub with_key: bool,
+    /// The key, if it is to be sent with the answer, hit or miss.
+    pub key: Option<&'b [u8]>,
     /// Touch rather than get: flags, but no value.
     pub without_value: bool,
 }

@@ -22,7 +22,7 @@ pub(crate) fn stats<'e, E: StorageEngine>(
             Outcome::Reset
         }
         Some(b"settings") => Outcome::Stats(context.host.settings()),
-        Some(_) => Outcome::Error(WireError::UnknownCommand),
+        Some(_) => Outcome::Error(WireError::UnknownReport),
     }
 }
 

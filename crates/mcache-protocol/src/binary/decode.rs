@@ -1,0 +1,213 @@
+//! Frames to requests.
+
+use mcache_base::limits::{ITEM_SIZE_CEILING, KEY_MAX};
+use mcache_base::operation::{Count, Delete, Fetch, Store, StoreMode};
+
+use crate::codec::Decoded;
+use crate::outcome::WireError;
+use crate::request::Request;
+use crate::style::{BinaryStyle, Style};
+use crate::verbs::{self, Operation};
+
+use super::header::{HEADER_LEN, Header, REQUEST_MAGIC};
+
+/// An increment with this exptime does not create a missing item.
+const DO_NOT_CREATE: u32 = u32::MAX;
+
+/// Decodes the request at the front of `input`.
+#[inline]
+pub fn decode(input: &[u8]) -> Decoded<'_> {
+    if input.first().is_some_and(|&magic| magic != REQUEST_MAGIC) {
+        return Decoded::Close;
+    }
+    let Some((header, rest)) = input.split_first_chunk::<HEADER_LEN>() else {
+        return Decoded::NeedMore;
+    };
+    let header = Header::parse(header);
+    let Some(value_len) = header.value_len() else {
+        return refuse(&header, WireError::UnknownCommand);
+    };
+    if u64::from(header.body_len) > ITEM_SIZE_CEILING || usize::from(header.key_len) > KEY_MAX {
+        return refuse(&header, WireError::BadFormat);
+    }
+    let Some((verb, opcode)) = verbs::by_opcode(header.opcode) else {
+        return skip(&header);
+    };
+    let Some((extras, rest)) = rest.split_at_checked(usize::from(header.extras_len)) else {
+        return Decoded::NeedMore;
+    };
+    let Some(key) = rest.get(..usize::from(header.key_len)) else {
+        return Decoded::NeedMore;
+    };
+    let style = BinaryStyle {
+        opcode: header.opcode,
+        opaque: header.opaque,
+        quiet: opcode.quiet,
+        key: opcode.with_key.then_some(key),
+        without_value: verb.operation == Operation::Touch,
+    };
+    let frame = Frame { header, extras, key, value_len, style: Style::Binary(style) };
+    let decoded = match verb.operation {
+        Operation::Store(mode) => frame.store(mode),
+        operation => frame.request(operation),
+    };
+    decoded.unwrap_or_else(|| refuse(&header, WireError::BadFormat))
+}
+
+/// A request with its parts laid out; the value may still be on its way.
+struct Frame<'b> {
+    header: Header,
+    extras: &'b [u8],
+    key: &'b [u8],
+    value_len: usize,
+    style: Style<'b>,
+}
+
+impl<'b> Frame<'b> {
+    /// A store; `None` if the frame is not laid out as one.
+    #[inline]
+    fn store(&self, mode: StoreMode) -> Option<Decoded<'b>> {
+        let (flags, exptime) = match mode {
+            StoreMode::Append | StoreMode::Prepend if self.extras.is_empty() => (0, 0),
+            StoreMode::Set | StoreMode::Add | StoreMode::Replace => {
+                let (flags, exptime) = self.extras.split_first_chunk()?;
+                (u32::from_be_bytes(*flags), parse_exptime(exptime)?)
+            }
+            _ => return None,
+        };
+        let compare = self.header.compare();
+        // A cas unique makes a compare-and-swap of a set, an add and a replace alike.
+        let mode = match mode {
+            StoreMode::Add | StoreMode::Replace if compare.is_some() => StoreMode::Set,
+            _ => mode,
+        };
+        Some(Decoded::Body {
+            key: self.some_key()?,
+            store: Store { mode, flags, exptime, compare, ..Store::default() },
+            style: self.style,
+            head: self.len(),
+            body: self.value_len,
+            tail: 0,
+        })
+    }
+
+    /// A request without a value; `None` if the frame is not laid out as `operation` wants it.
+    #[inline]
+    fn request(&self, operation: Operation) -> Option<Decoded<'b>> {
+        if self.value_len != 0 {
+            return None;
+        }
+        let request = match operation {
+            Operation::Fetch => {
+                self.no_extras()?;
+                Request::Fetch { key: self.some_key()?, fetch: Fetch::default() }
+            }
+            Operation::FetchAndTouch | Operation::Touch => {
+                let touch = Some(parse_exptime(self.extras)?);
+                Request::Fetch { key: self.some_key()?, fetch: Fetch { touch, ..Fetch::default() } }
+            }
+            Operation::Delete => {
+                self.no_extras()?;
+                let delete = Delete { compare: self.header.compare(), ..Delete::default() };
+                Request::Delete { key: self.some_key()?, delete }
+            }
+            Operation::Count { down } => {
+                Request::Count { key: self.some_key()?, count: self.count(down)? }
+            }
+            Operation::FlushAll => {
+                self.no_key()?;
+                let delay = match self.extras {
+                    [] => 0,
+                    exptime => parse_exptime(exptime)?,
+                };
+                Request::FlushAll { delay }
+            }
+            Operation::Stats => {
+                self.no_extras()?;
+                Request::Stats { args: self.key }
+            }
+            Operation::Version => self.bare(Request::Version)?,
+            Operation::Noop => self.bare(Request::Noop)?,
+            Operation::Quit => self.bare(Request::Quit)?,
+            // The table of commands gives these no opcode.
+            Operation::Store(_)
+            | Operation::Inspect
+            | Operation::Verbosity
+            | Operation::Admin(_) => return None,
+        };
+        Some(Decoded::Request { request, style: self.style, size: self.len() })
+    }
+
+    /// Delta, initial value and exptime of an increment or decrement.
+    fn count(&self, down: bool) -> Option<Count> {
+        let (delta, rest) = self.extras.split_first_chunk()?;
+        let (initial, exptime) = rest.split_first_chunk()?;
+        let exptime = parse_u32(exptime)?;
+        let create = (u64::from_be_bytes(*initial), i64::from(exptime));
+        Some(Count {
+            delta: u64::from_be_bytes(*delta),
+            down,
+            create: (exptime != DO_NOT_CREATE).then_some(create),
+            compare: self.header.compare(),
+            ..Count::default()
+        })
+    }
+
+    /// Bytes up to the value.
+    #[inline]
+    fn len(&self) -> usize {
+        HEADER_LEN + self.extras.len() + self.key.len()
+    }
+
+    #[inline]
+    fn some_key(&self) -> Option<&'b [u8]> {
+        (!self.key.is_empty()).then_some(self.key)
+    }
+
+    fn no_key(&self) -> Option<()> {
+        self.key.is_empty().then_some(())
+    }
+
+    #[inline]
+    fn no_extras(&self) -> Option<()> {
+        self.extras.is_empty().then_some(())
+    }
+
+    fn bare(&self, request: Request<'b>) -> Option<Request<'b>> {
+        self.no_key().and(self.no_extras()).map(|()| request)
+    }
+}
+
+/// An exptime. memcached reads it unsigned, so that it is never negative.
+#[inline]
+fn parse_exptime(bytes: &[u8]) -> Option<i64> {
+    parse_u32(bytes).map(i64::from)
+}
+
+#[inline]
+fn parse_u32(bytes: &[u8]) -> Option<u32> {
+    bytes.try_into().ok().map(u32::from_be_bytes)
+}
+
+/// The stream can't be followed past this frame: answer and close.
+#[cold]
+fn refuse<'b>(header: &Header, error: WireError) -> Decoded<'b> {
+    Decoded::Refused { error, style: echo(header), size: HEADER_LEN, swallow: 0, close: true }
+}
+
+/// An opcode that nobody knows: answer and skip its body.
+#[cold]
+fn skip<'b>(header: &Header) -> Decoded<'b> {
+    Decoded::Refused {
+        error: WireError::UnknownCommand,
+        style: echo(header),
+        size: HEADER_LEN,
+        swallow: u64::from(header.body_len),
+        close: false,
+    }
+}
+
+fn echo<'b>(header: &Header) -> Style<'b> {
+    let (opcode, opaque) = (header.opcode, header.opaque);
+    Style::Binary(BinaryStyle { opcode, opaque, ..BinaryStyle::default() })
+}
