@@ -6,13 +6,17 @@
 /// Look an item up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fetch {
-    /// On a hit, give the item this exptime (touch, gat, meta `T`).
+    /// On a hit, give the item this exptime (touch, gat, meta `T`). An item that `vivify` creates
+    /// has that exptime, not this one.
     pub touch: Option<i64>,
     /// On a miss, create an empty item with this exptime and let the caller win the right to
     /// fill it (meta `N`).
     pub vivify: Option<i64>,
     /// If fewer seconds than this are left, let one caller win the right to refill it (meta `R`).
     pub recache: Option<i64>,
+    /// Take part in the race for a stale item: the first such caller wins the right to refill it
+    /// (meta gets do, classic gets don't).
+    pub compete: bool,
     /// Cas unique for an item that `vivify` creates (meta `E`).
     pub new_cas: Option<u64>,
     /// Leave no trace: no access time, no fetched mark, no promotion (meta `u`, `me`).
@@ -52,7 +56,7 @@ pub struct Store {
     /// With `compare`: accept a cas unique lower than the item's, and mark the result stale
     /// (meta `I`).
     pub invalidate: bool,
-    /// Append and prepend on a missing key create it with this exptime (meta `N`).
+    /// Append and prepend on a missing key create it with this exptime (meta `N`) and `flags`.
     pub vivify: Option<i64>,
     /// Cas unique to give the item instead of the engine's next (meta `E`).
     pub new_cas: Option<u64>,
@@ -69,7 +73,8 @@ pub struct Delete {
     pub invalidate: bool,
     /// Keep the item but drop its value, giving it these client flags (meta `x`).
     pub clear: Option<u32>,
-    /// With `invalidate` or `clear`: give the item this exptime.
+    /// With `invalidate` or `clear`: give the item this exptime. Without it, `invalidate` keeps
+    /// the one it has and `clear` makes it last for ever.
     pub exptime: Option<i64>,
     /// With `invalidate` or `clear`: cas unique to give the item (meta `E`).
     pub new_cas: Option<u64>,
@@ -120,6 +125,20 @@ pub struct Hit<I> {
     pub token_sent: bool,
     /// The item was not there: `vivify` made it.
     pub created: bool,
+}
+
+impl<I> Hit<I> {
+    /// The same hit with another handle on the item.
+    pub fn with<J>(self, item: J) -> Hit<J> {
+        Hit {
+            item,
+            before: self.before,
+            won: self.won,
+            stale: self.stale,
+            token_sent: self.token_sent,
+            created: self.created,
+        }
+    }
 }
 
 /// What an item's past was before this operation touched it.

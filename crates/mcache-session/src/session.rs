@@ -184,7 +184,7 @@ impl<E: StorageEngine> Session<E> {
             return Step::Wait(0, Next::Receive);
         }
         let engine = context.engine;
-        match engine.reserve(engine.key(key), *body, context.now) {
+        match engine.reserve(engine.key(key), how, *body, context.now) {
             Ok(reservation) => {
                 let head_bytes = rest.get(..*head).unwrap_or_default().into();
                 self.state = State::Value(Box::new(Arriving { head: head_bytes, reservation }));

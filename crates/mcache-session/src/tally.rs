@@ -10,6 +10,7 @@ pub(crate) const UNSEEN: Fetch = Fetch {
     touch: None,
     vivify: None,
     recache: None,
+    compete: false,
     new_cas: None,
     unseen: true,
     binary_key: false,

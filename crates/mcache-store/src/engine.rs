@@ -50,10 +50,16 @@ pub trait StorageEngine: Send + Sync + Sized + 'static {
     /// Stores a value that has arrived whole.
     fn store(&self, key: Key<'_>, store: &Store, value: &[u8], now: Now) -> Stored;
 
-    /// Makes room for a value of `len` bytes that is still arriving.
-    fn reserve(&self, key: Key<'_>, len: usize, now: Now) -> Result<Self::Reservation, Refusal>;
+    /// Makes room for a value of `len` bytes that is still arriving and is to be stored like this.
+    fn reserve(
+        &self,
+        key: Key<'_>,
+        store: &Store,
+        len: usize,
+        now: Now,
+    ) -> Result<Self::Reservation, Refusal>;
 
-    /// Stores a reserved value whose bytes have all arrived.
+    /// Stores a reserved value whose bytes have all arrived, under the key it was reserved for.
     fn commit(&self, key: Key<'_>, store: &Store, value: Self::Reservation, now: Now) -> Stored;
 
     /// Takes an item away, or makes it less than it was.
@@ -62,7 +68,8 @@ pub trait StorageEngine: Send + Sync + Sized + 'static {
     /// Adds to, or takes from, a number.
     fn count(&self, key: Key<'_>, count: &Count, now: Now) -> Counted<Self::Item<'_>>;
 
-    /// Invalidates everything stored before the exptime `delay` from now.
+    /// Invalidates everything stored until the moment that `delay` means as an exptime; 0, a
+    /// negative delay and a moment that has passed mean now. Replaces a flush that is pending.
     fn flush(&self, delay: i64, now: Now);
 
     /// Gives back memory of items that nobody can have any more. Called about once a second.
@@ -73,6 +80,9 @@ pub trait StorageEngine: Send + Sync + Sized + 'static {
 
     /// Sets the engine's counters to 0.
     fn reset_stats(&self);
+
+    /// Panics if an invariant of the engine does not hold. For tests: it looks at every item.
+    fn check(&self);
 }
 
 /// Room for a value that is still arriving. Dropping it gives the room back.
