@@ -37,6 +37,9 @@ pub const OUTPUT_PINS_MAX: usize = 64;
 /// Bytes a worker reads from a socket at once.
 pub const RECEIVE_CHUNK: usize = 64 << 10;
 
+/// Events a worker takes from the kernel at once; the others wait for its next turn.
+pub const EVENTS_PER_WAIT: usize = 1024;
+
 /// Slices handed to one gathering send.
 pub const SLICES_PER_SEND: usize = 64;
 
