@@ -37,6 +37,22 @@ pub const OUTPUT_PINS_MAX: usize = 64;
 /// Bytes a worker reads from a socket at once.
 pub const RECEIVE_CHUNK: usize = 64 << 10;
 
+/// Empty output queues that a worker keeps for its next answers.
+pub const OUTPUTS_KEPT: usize = 4;
+
+/// Memory of an output queue that is kept; a larger one is freed once it was sent.
+pub const OUTPUT_KEPT_MAX: usize = 2 * OUTPUT_HIGH_WATER;
+
+/// Newcomers over the connection limit that may wait for a worker to make room for them. More
+/// are refused at once.
+pub const NEWCOMERS_WAITING_MAX: usize = 64;
+
+/// Milliseconds until connections are accepted again after the process ran out of descriptors.
+pub const ACCEPT_RETRY_MS: u64 = 20;
+
+/// Milliseconds that a stopping server goes on sending answers to peers that read slowly.
+pub const STOP_GRACE_MS: u64 = 1000;
+
 /// Events a worker takes from the kernel at once; the others wait for its next turn.
 pub const EVENTS_PER_WAIT: usize = 1024;
 

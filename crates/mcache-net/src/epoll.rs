@@ -14,8 +14,6 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
 use crate::driver::{ConnectionId, Driver, Event, Received, Send, Wake};
 
-const WAKER: Token = Token(usize::MAX);
-
 /// A [`Driver`] over epoll.
 pub struct EpollDriver<O> {
     poll: Poll,
@@ -48,7 +46,7 @@ impl<O: Outgoing> EpollDriver<O> {
     /// A driver without connections.
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
-        let waker = EpollWaker(Arc::new(mio::Waker::new(poll.registry(), WAKER)?));
+        let waker = EpollWaker::new(&poll)?;
         Ok(Self {
             poll,
             ready: Events::with_capacity(EVENTS_PER_WAIT),
@@ -121,21 +119,12 @@ impl<O: Outgoing> Driver<O> for EpollDriver<O> {
             }
             let connection = ConnectionId(ready.token().0);
             let Some(slot) = self.slots.get_mut(connection.0) else { continue };
-            let Some(socket) = &slot.socket else { continue };
+            if slot.socket.is_none() {
+                continue;
+            }
             let failed = ready.is_error() || ready.is_write_closed();
-            if (ready.is_writable() || failed)
-                && let Some(queue) = &mut slot.queue
-            {
-                match send_all(socket, queue) {
-                    Progress::Done => events.extend(
-                        slot.queue.take().map(|queue| Event::Sent(connection, queue)),
-                    ),
-                    Progress::Full => {}
-                    Progress::Failed => {
-                        slot.queue = None;
-                        events.push(Event::Failed(connection));
-                    }
-                }
+            if ready.is_writable() || failed {
+                events.extend(slot.go_on_sending(connection));
             }
             if ready.is_readable() || ready.is_read_closed() || failed {
                 slot.readable = true;
@@ -205,6 +194,21 @@ impl<O: Outgoing> Driver<O> for EpollDriver<O> {
     }
 }
 
+impl<O: Outgoing> Slot<O> {
+    /// Goes on with the send that is under way, if there is one.
+    fn go_on_sending(&mut self, connection: ConnectionId) -> Option<Event<O>> {
+        let socket = self.socket.as_ref()?;
+        match send_all(socket, self.queue.as_mut()?) {
+            Progress::Done => self.queue.take().map(|queue| Event::Sent(connection, queue)),
+            Progress::Full => None,
+            Progress::Failed => {
+                self.queue = None;
+                Some(Event::Failed(connection))
+            }
+        }
+    }
+}
+
 impl<O> Default for Slot<O> {
     fn default() -> Self {
         Self { socket: None, readable: false, ended: false, tells_writable: false, queue: None }
@@ -214,6 +218,15 @@ impl<O> Default for Slot<O> {
 /// Interrupts an [`EpollDriver`]'s wait.
 #[derive(Clone, Debug)]
 pub struct EpollWaker(Arc<mio::Waker>);
+
+/// The token that a waker's events carry.
+pub(crate) const WAKER: Token = Token(usize::MAX);
+
+impl EpollWaker {
+    pub(crate) fn new(poll: &Poll) -> io::Result<Self> {
+        Ok(Self(Arc::new(mio::Waker::new(poll.registry(), WAKER)?)))
+    }
+}
 
 impl Wake for EpollWaker {
     fn wake(&self) {
@@ -249,6 +262,7 @@ fn send_all<O: Outgoing>(socket: &OwnedFd, queue: &mut O) -> Progress {
 fn send_once<O: Outgoing>(socket: &OwnedFd, queue: &O) -> rustix::io::Result<usize> {
     let mut slices = [IoSlice::new(&[]); SLICES_PER_SEND];
     let filled = queue.gather(&mut slices);
+    debug_assert!(filled > 0, "a queue that is not empty has a front");
     match &slices[..filled] {
         [one] => rustix::net::send(socket, one, SendFlags::NOSIGNAL),
         slices => {

@@ -2,8 +2,10 @@
 
 pub mod driver;
 pub mod epoll;
+pub mod listeners;
 pub mod socket;
 
 pub use driver::{ConnectionId, Driver, Event, Received, Send, Wake};
 pub use epoll::EpollDriver;
-pub use socket::{ListenAddress, Listener};
+pub use listeners::Listeners;
+pub use socket::ListenAddress;

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::net::SocketFlags;
+use rustix::net::{SendFlags, SocketFlags};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// Where to listen.
@@ -96,6 +96,13 @@ impl Listener {
         let address = ListenAddress::Unix { path: path.to_owned(), mode };
         Ok(Self { socket, address, _file: Some(file) })
     }
+}
+
+/// Sends a few last bytes if the socket takes them at once, and closes it.
+pub fn send_and_close(socket: OwnedFd, bytes: &[u8]) {
+    // A peer that cannot be told is closed all the same.
+    let _ = rustix::net::send(&socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    drop(socket);
 }
 
 impl AsFd for Listener {

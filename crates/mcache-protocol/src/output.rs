@@ -85,6 +85,12 @@ impl<P: Pin> Output<P> {
         self.pin_sent = 0;
     }
 
+    /// Bytes that wait to be sent, values by reference included.
+    pub fn unsent(&self) -> usize {
+        let pinned: usize = self.pins.iter().map(|(_, pin)| pin.len()).sum();
+        self.bytes.len() - self.sent + pinned - self.pin_sent
+    }
+
     /// Memory held for bytes that are to be sent.
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()

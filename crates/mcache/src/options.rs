@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use mcache_net::ListenAddress;
-use mcache_protocol::Protocols;
+use mcache_protocol::{Protocols, StatLine};
 
 /// What a server is told when it is started.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct ServerOptions {
     pub idle: IdlePolicy,
     /// Whether flush_all is allowed.
     pub flush_allowed: bool,
+    /// What `stats settings` reports.
+    pub settings_report: Vec<StatLine>,
     /// Called when a peer sets the verbosity: 0, 1 or 2.
     pub set_verbosity: fn(u32),
 }
@@ -51,6 +53,7 @@ impl Default for ServerOptions {
             requests_per_turn: 20,
             idle: IdlePolicy::MakeRoom(Duration::from_secs(5)),
             flush_allowed: true,
+            settings_report: Vec::new(),
             set_verbosity: |_| {},
         }
     }

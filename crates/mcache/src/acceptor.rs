@@ -1,0 +1,100 @@
+//! The acceptor: one thread that accepts on all listeners and deals connections out.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use mcache_base::limits::{ACCEPT_RETRY_MS, NEWCOMERS_WAITING_MAX};
+use mcache_net::{Listeners, Wake, socket};
+use mcache_protocol::WireError;
+
+use crate::mailbox::{Mailbox, Newcomer, Place};
+use crate::options::IdlePolicy;
+use crate::shared::Shared;
+
+/// The acceptor.
+pub struct Acceptor<W> {
+    listeners: Listeners,
+    mailboxes: Arc<[Mailbox<W>]>,
+    shared: Arc<Shared>,
+    /// The worker that gets the next connection.
+    next: usize,
+    /// Whether the last connection found the limit reached.
+    at_limit: bool,
+}
+
+impl<W: Wake> Acceptor<W> {
+    /// An acceptor that deals out to `mailboxes`.
+    pub fn new(listeners: Listeners, mailboxes: Arc<[Mailbox<W>]>, shared: Arc<Shared>) -> Self {
+        Self { listeners, mailboxes, shared, next: 0, at_limit: false }
+    }
+
+    /// Accepts until the server is to stop.
+    pub fn run(mut self) -> io::Result<()> {
+        while !self.shared.is_stopping() {
+            match self.listeners.accept() {
+                Ok(Some(socket)) => self.deal(socket),
+                Ok(None) => self.listeners.wait(None)?,
+                Err(error) => self.suspend(&error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands a connection to the next worker, or refuses it.
+    fn deal(&mut self, socket: OwnedFd) {
+        let connections = &self.shared.connections;
+        let limit = self.shared.options.connections_max;
+        let at_limit = connections.open.load(Relaxed) >= limit;
+        if at_limit && !self.at_limit {
+            tracing::warn!(limit, "the connection limit is reached");
+        }
+        self.at_limit = at_limit;
+        let place = if !at_limit {
+            connections.open.fetch_add(1, Relaxed);
+            connections.total.fetch_add(1, Relaxed);
+            Place::Taken
+        } else if matches!(self.shared.options.idle, IdlePolicy::MakeRoom(_))
+            && connections.waiting.load(Relaxed) < NEWCOMERS_WAITING_MAX
+        {
+            connections.waiting.fetch_add(1, Relaxed);
+            Place::Wanted { workers_left: self.mailboxes.len() }
+        } else {
+            refuse(socket, &self.shared);
+            return;
+        };
+        self.mailboxes[self.next].post(Newcomer { socket, place });
+        self.next = (self.next + 1) % self.mailboxes.len();
+    }
+
+    /// Leaves the connections waiting until the process may have descriptors again.
+    fn suspend(&mut self, error: &io::Error) {
+        tracing::warn!(%error, "connections cannot be accepted");
+        let since = Instant::now();
+        let connections = &self.shared.connections;
+        connections.suspended.store(true, Relaxed);
+        connections.suspensions.fetch_add(1, Relaxed);
+        while self.shared.sleep(Duration::from_millis(ACCEPT_RETRY_MS)) {
+            match self.listeners.accept() {
+                Ok(Some(socket)) => {
+                    self.deal(socket);
+                    break;
+                }
+                Ok(None) => break,
+                Err(_) => {}
+            }
+        }
+        let connections = &self.shared.connections;
+        connections.suspended.store(false, Relaxed);
+        connections.suspended_us.fetch_add(since.elapsed().as_micros() as u64, Relaxed);
+    }
+}
+
+/// Tells a peer that there is no room for it.
+pub fn refuse(socket: OwnedFd, shared: &Shared) {
+    shared.connections.rejected.fetch_add(1, Relaxed);
+    let answer = format!("{}\r\n", WireError::TooManyConnections.text());
+    socket::send_and_close(socket, answer.as_bytes());
+}

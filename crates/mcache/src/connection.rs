@@ -1,0 +1,148 @@
+//! A socket's session and how its bytes travel: the only join of motion and meaning.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use mcache_base::Stat;
+use mcache_net::{ConnectionId, Driver, Received};
+use mcache_protocol::{Output, Protocols};
+use mcache_session::{Context, Next, Served, Session};
+use mcache_store::StorageEngine;
+
+/// One connection. Idle, it holds no buffer: bytes arrive in the worker's.
+pub struct Connection<E: StorageEngine> {
+    session: Session<E>,
+    /// Received bytes, the first `taken` of which the session is done with. While it is hungry
+    /// `taken` is 0 and the rest is the beginning of a request.
+    pending: Vec<u8>,
+    taken: usize,
+    /// The session has looked at all that is pending and wants more.
+    hungry: bool,
+    /// More bytes may have arrived than were received.
+    arrived: bool,
+    /// What the connection waits for.
+    pub waits: Waits,
+    /// When bytes were last received or a slow send ended, by the cache's clock.
+    pub active_ms: u64,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// Its peer.
+    Peer,
+    /// Its turn.
+    Turn,
+    /// The end of a send; nothing is received meanwhile.
+    Sent,
+    /// The end of a send, to be closed then.
+    SentLast,
+}
+
+/// What came of a connection's turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing: no bytes had arrived.
+    Nothing,
+    /// Requests were served; wait for the peer.
+    Served,
+    /// Requests were served, and there may be more.
+    More,
+    /// The session used up its requests.
+    Yielded,
+    /// Send what is owed, then close.
+    Last,
+    /// Close: the peer is gone, or the session failed.
+    Gone,
+}
+
+impl<E: StorageEngine> Connection<E> {
+    /// A connection that was accepted at `now_ms` by the cache's clock.
+    pub fn new(protocols: Protocols, now_ms: u64) -> Self {
+        Self {
+            session: Session::new(protocols),
+            pending: Vec::new(),
+            taken: 0,
+            hungry: true,
+            arrived: false,
+            waits: Waits::Peer,
+            active_ms: now_ms,
+        }
+    }
+
+    /// Notes that bytes have arrived; tells whether the connection was waiting for them.
+    pub fn arrived(&mut self) -> bool {
+        self.arrived = true;
+        self.waits == Waits::Peer
+    }
+
+    /// Receives, if the session wants bytes, and lets it serve.
+    pub fn turn<D: Driver<Output<E::Pin>>>(
+        &mut self,
+        id: ConnectionId,
+        driver: &mut D,
+        buffer: &mut [u8],
+        out: &mut Output<E::Pin>,
+        context: &Context<'_, E>,
+    ) -> Turn {
+        if !self.hungry {
+            let input = self.pending.get(self.taken..).unwrap_or_default();
+            let Some(served) = serve(&mut self.session, input, out, context) else {
+                return Turn::Gone;
+            };
+            self.taken += served.consumed;
+            if served.next == Next::Receive || self.taken >= self.pending.len() {
+                self.pending = self.pending.get(self.taken..).unwrap_or_default().to_vec();
+                self.taken = 0;
+            }
+            return self.settle(served.next);
+        }
+        // What is pending is the beginning of a request, and short: put it before the new bytes.
+        let kept = self.pending.len();
+        if kept >= buffer.len() {
+            return Turn::Gone;
+        }
+        let (front, room) = buffer.split_at_mut(kept);
+        front.copy_from_slice(&self.pending);
+        let received = match driver.receive(id, room) {
+            Received::Bytes(received) => received,
+            Received::Nothing => {
+                self.arrived = false;
+                return Turn::Nothing;
+            }
+            Received::Closed => return Turn::Gone,
+        };
+        self.arrived = received == room.len();
+        self.active_ms = context.now.clock_ms;
+        context.counters.add(Stat::bytes_read, received as u64);
+        let input = &buffer[..kept + received];
+        let Some(served) = serve(&mut self.session, input, out, context) else {
+            return Turn::Gone;
+        };
+        self.pending = input.get(served.consumed..).unwrap_or_default().to_vec();
+        self.settle(served.next)
+    }
+
+    /// Notes what the session waits for.
+    fn settle(&mut self, next: Next) -> Turn {
+        self.hungry = next == Next::Receive;
+        match next {
+            Next::Receive if self.arrived => Turn::More,
+            Next::Receive => Turn::Served,
+            Next::Send => Turn::More,
+            Next::Turn => Turn::Yielded,
+            Next::Close => Turn::Last,
+        }
+    }
+}
+
+/// Lets the session serve. A panic costs this connection, not the others: `None`.
+fn serve<E: StorageEngine>(
+    session: &mut Session<E>,
+    input: &[u8],
+    out: &mut Output<E::Pin>,
+    context: &Context<'_, E>,
+) -> Option<Served> {
+    // A session that panicked is dropped with its answers, so nobody sees it half changed.
+    let served = catch_unwind(AssertUnwindSafe(|| session.serve(input, out, context)));
+    served.inspect_err(|_| tracing::error!("a request panicked; its connection is closed")).ok()
+}

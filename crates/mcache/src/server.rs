@@ -1,0 +1,146 @@
+//! A server: listeners, an acceptor, workers and maintenance, started and stopped together.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use mcache_net::{Driver, EpollDriver, ListenAddress, Listeners, Wake};
+use mcache_store::StorageEngine;
+
+use crate::acceptor::Acceptor;
+use crate::mailbox::Mailbox;
+use crate::options::ServerOptions;
+use crate::shared::Shared;
+use crate::worker::Worker;
+
+/// How often the engine is given time for its upkeep.
+const MAINTENANCE: Duration = Duration::from_secs(1);
+
+/// A running server. Dropping it stops it without waiting.
+pub struct Server {
+    addresses: Vec<ListenAddress>,
+    stopper: Stopper,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Server {
+    /// Binds the listeners and starts the threads. An error names what could not be had.
+    pub fn start<E: StorageEngine>(options: ServerOptions, engine: Arc<E>) -> io::Result<Self> {
+        let listeners = Listeners::bind(&options.listeners, options.backlog)?;
+        let addresses: Vec<_> = listeners.addresses().cloned().collect();
+        let mut drivers = Vec::with_capacity(options.threads);
+        for _ in 0..options.threads {
+            drivers.push(EpollDriver::new()?);
+        }
+        let mailboxes: Arc<[_]> =
+            drivers.iter().map(|driver| Mailbox::new(driver.waker())).collect();
+        let shared = Arc::new(Shared::new(options));
+        let stopper = Stopper::new(&shared, &listeners, &mailboxes);
+
+        let mut server = Self { addresses, stopper, threads: Vec::new() };
+        let acceptor = Acceptor::new(listeners, mailboxes.clone(), shared.clone());
+        server.spawn("acceptor".to_owned(), move || acceptor.run())?;
+        for (index, driver) in drivers.into_iter().enumerate() {
+            let (engine, shared, mailboxes) = (engine.clone(), shared.clone(), mailboxes.clone());
+            server.spawn(format!("worker-{index}"), move || {
+                Worker::new(index, driver, engine, shared, mailboxes).run()
+            })?;
+        }
+        server.spawn("maintenance".to_owned(), move || {
+            while shared.sleep(MAINTENANCE) {
+                engine.maintain(shared.clock.now());
+            }
+            Ok(())
+        })?;
+        for address in &server.addresses {
+            tracing::info!(%address, "listening");
+        }
+        Ok(server)
+    }
+
+    /// Where the server listens, with the ports that the system chose.
+    pub fn addresses(&self) -> &[ListenAddress] {
+        &self.addresses
+    }
+
+    /// What stops the server from any thread.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Stops the server: accepts no more, sends the answers that are owed, closes.
+    pub fn stop(self) -> io::Result<()> {
+        self.stopper.stop();
+        self.join()
+    }
+
+    /// Waits until the server has stopped; tells why, if nobody asked it to.
+    pub fn join(mut self) -> io::Result<()> {
+        let mut result = Ok(());
+        for thread in self.threads.drain(..) {
+            let ended =
+                thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")));
+            result = result.and(ended);
+        }
+        tracing::info!("stopped");
+        result
+    }
+
+    /// Starts a thread. When one ends, for whatever reason, all are to end.
+    fn spawn(
+        &mut self,
+        name: String,
+        run: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        let stop = StopAtEnd(self.stopper.clone());
+        let thread = Builder::new().name(name).spawn(move || {
+            let _stop = stop;
+            run()
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stopper.stop();
+    }
+}
+
+/// Stops a server from any thread, as often as one likes.
+#[derive(Clone)]
+pub struct Stopper {
+    shared: Arc<Shared>,
+    wake_all: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Stopper {
+    fn new<W: Wake>(
+        shared: &Arc<Shared>,
+        listeners: &Listeners,
+        mailboxes: &Arc<[Mailbox<W>]>,
+    ) -> Self {
+        let (acceptor, mailboxes) = (listeners.waker(), mailboxes.clone());
+        let wake_all = move || {
+            acceptor.wake();
+            mailboxes.iter().for_each(Mailbox::wake);
+        };
+        Self { shared: shared.clone(), wake_all: Arc::new(wake_all) }
+    }
+
+    /// Tells the server to stop; returns at once.
+    pub fn stop(&self) {
+        self.shared.stop();
+        (self.wake_all)();
+    }
+}
+
+struct StopAtEnd(Stopper);
+
+impl Drop for StopAtEnd {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}

@@ -1,0 +1,93 @@
+//! What a server's threads share: counts, clock, options and the sign to stop.
+
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use mcache_base::Counters;
+
+use crate::clock::Clock;
+use crate::options::ServerOptions;
+
+/// What a server's threads share.
+pub struct Shared {
+    /// What the server was told.
+    pub options: ServerOptions,
+    /// The server's clock.
+    pub clock: Clock,
+    /// The workers' counters, each written by its worker alone.
+    pub counters: Vec<Counters>,
+    /// The connections.
+    pub connections: Connections,
+    stopping: AtomicBool,
+    stop_lock: Mutex<()>,
+    stopped: Condvar,
+}
+
+/// How many connections there are and were.
+#[derive(Default)]
+pub struct Connections {
+    /// Open now. Only the acceptor adds, so its check against the limit cannot be overtaken.
+    pub open: AtomicUsize,
+    /// Over the limit, waiting for a worker to make room.
+    pub waiting: AtomicUsize,
+    /// Admitted since the start or the last reset.
+    pub total: AtomicU64,
+    /// Refused at the limit.
+    pub rejected: AtomicU64,
+    /// Whether the process has descriptors to accept with.
+    pub suspended: AtomicBool,
+    /// Times that it had none.
+    pub suspensions: AtomicU64,
+    /// Microseconds in which it had none.
+    pub suspended_us: AtomicU64,
+}
+
+impl Shared {
+    /// The state of a server that is about to start.
+    pub fn new(options: ServerOptions) -> Self {
+        let counters = (0..options.threads).map(|_| Counters::default()).collect();
+        Self {
+            options,
+            clock: Clock::start(),
+            counters,
+            connections: Connections::default(),
+            stopping: AtomicBool::new(false),
+            stop_lock: Mutex::new(()),
+            stopped: Condvar::new(),
+        }
+    }
+
+    /// Whether the server is to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Acquire)
+    }
+
+    /// Tells everybody who looks, and whoever sleeps in [`Self::sleep`], to stop.
+    pub fn stop(&self) {
+        let guard = self.stop_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.stopping.store(true, Release);
+        drop(guard);
+        self.stopped.notify_all();
+    }
+
+    /// Sleeps for `duration` or until the server is to stop; tells whether it goes on.
+    pub fn sleep(&self, duration: Duration) -> bool {
+        let guard = self.stop_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = self.stopped.wait_timeout_while(guard, duration, |()| !self.is_stopping());
+        drop(result);
+        !self.is_stopping()
+    }
+}
+
+impl Connections {
+    /// Sets what counts events to 0.
+    pub fn reset(&self) {
+        for counter in [&self.total, &self.rejected, &self.suspensions, &self.suspended_us] {
+            counter.store(0, Relaxed);
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! A worker: one thread, one driver, its own counters and buffers, its share of the connections.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use mcache_base::limits::{OUTPUT_KEPT_MAX, OUTPUTS_KEPT, RECEIVE_CHUNK, STOP_GRACE_MS};
+use mcache_base::{Now, Outgoing, Stat};
+use mcache_net::{ConnectionId, Driver, Event, Send};
+use mcache_protocol::Output;
+use mcache_session::Context;
+use mcache_store::StorageEngine;
+
+use crate::acceptor::refuse;
+use crate::connection::{Connection, Turn, Waits};
+use crate::mailbox::{Mailbox, Newcomer, Place};
+use crate::options::IdlePolicy;
+use crate::shared::Shared;
+
+/// How often idle connections are looked for.
+const IDLE_CHECK: Duration = Duration::from_secs(1);
+
+/// A worker.
+pub struct Worker<E: StorageEngine, D: Driver<Output<E::Pin>>> {
+    index: usize,
+    driver: D,
+    engine: Arc<E>,
+    shared: Arc<Shared>,
+    mailboxes: Arc<[Mailbox<D::Waker>]>,
+    /// The connections, by their id in the driver.
+    connections: Vec<Option<Connection<E>>>,
+    /// How many there are.
+    held: usize,
+    /// Connections that have something to do, in the order of their turns.
+    ready: VecDeque<ConnectionId>,
+    /// Where all connections receive.
+    buffer: Box<[u8]>,
+    /// Empty queues for the next answers.
+    outputs: Vec<Output<E::Pin>>,
+    newcomers: Vec<Newcomer>,
+    /// When idle connections are looked for next, by the cache's clock.
+    idle_check_ms: u64,
+    /// No connection can have been idle for long enough to make room before this.
+    room_ms: u64,
+}
+
+impl<E: StorageEngine, D: Driver<Output<E::Pin>>> Worker<E, D> {
+    /// The worker that reads `mailboxes[index]`.
+    pub fn new(
+        index: usize,
+        driver: D,
+        engine: Arc<E>,
+        shared: Arc<Shared>,
+        mailboxes: Arc<[Mailbox<D::Waker>]>,
+    ) -> Self {
+        Self {
+            index,
+            driver,
+            engine,
+            shared,
+            mailboxes,
+            connections: Vec::new(),
+            held: 0,
+            ready: VecDeque::new(),
+            buffer: vec![0; RECEIVE_CHUNK].into_boxed_slice(),
+            outputs: Vec::new(),
+            newcomers: Vec::new(),
+            idle_check_ms: 0,
+            room_ms: 0,
+        }
+    }
+
+    /// Serves until the server is to stop, then sends what is owed.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Vec::new();
+        while !self.shared.is_stopping() {
+            self.driver.wait(self.patience(), &mut events)?;
+            let now = self.shared.clock.now();
+            for event in events.drain(..) {
+                self.take(event, now);
+            }
+            for _ in 0..self.ready.len() {
+                if let Some(id) = self.ready.pop_front() {
+                    self.serve(id, now);
+                }
+            }
+            self.close_idle(now);
+        }
+        self.finish(events)
+    }
+
+    /// How long to wait for events.
+    fn patience(&self) -> Option<Duration> {
+        if !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let looks = matches!(self.shared.options.idle, IdlePolicy::Close(_)) && self.held > 0;
+        looks.then_some(IDLE_CHECK)
+    }
+
+    /// Notes what an event means; acts later, so that all connections get their turns in order.
+    fn take(&mut self, event: Event<Output<E::Pin>>, now: Now) {
+        match event {
+            Event::Received(id) => {
+                if let Some(connection) = self.connection(id)
+                    && connection.arrived()
+                {
+                    self.make_ready(id);
+                }
+            }
+            Event::Sent(id, out) => {
+                self.recycle(out);
+                let Some(connection) = self.connection(id) else { return };
+                connection.active_ms = now.clock_ms;
+                match connection.waits {
+                    Waits::SentLast => self.close(id),
+                    _ => self.make_ready(id),
+                }
+            }
+            Event::Failed(id) => self.close(id),
+            Event::Woken => self.welcome_newcomers(now),
+        }
+    }
+
+    /// Gives a connection its turn.
+    fn serve(&mut self, id: ConnectionId, now: Now) {
+        let Some(Some(connection)) = self.connections.get_mut(id.0) else { return };
+        let counters = &self.shared.counters[self.index];
+        let context = Context {
+            engine: &*self.engine,
+            now,
+            counters,
+            host: &*self.shared,
+            requests_per_turn: self.shared.options.requests_per_turn,
+        };
+        let mut out = self.outputs.pop().unwrap_or_default();
+        let turn = connection.turn(id, &mut self.driver, &mut self.buffer, &mut out, &context);
+        if turn == Turn::Gone {
+            self.close(id);
+            return;
+        }
+        if turn == Turn::Yielded {
+            counters.add(Stat::conn_yields, 1);
+        }
+        connection.waits = Waits::Peer;
+        if out.is_empty() {
+            self.recycle(out);
+        } else {
+            counters.add(Stat::bytes_written, out.unsent() as u64);
+            match self.driver.send(id, out) {
+                Send::Done(out) => self.recycle(out),
+                Send::UnderWay => {
+                    let last = turn == Turn::Last;
+                    connection.waits = if last { Waits::SentLast } else { Waits::Sent };
+                    return;
+                }
+                Send::Failed => {
+                    self.close(id);
+                    return;
+                }
+            }
+        }
+        match turn {
+            Turn::More | Turn::Yielded => self.make_ready(id),
+            Turn::Last => self.close(id),
+            Turn::Nothing | Turn::Served | Turn::Gone => {}
+        }
+    }
+
+    /// Queues a connection for its next turn.
+    fn make_ready(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connection(id) {
+            connection.waits = Waits::Turn;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Keeps an empty queue's memory for the next answers.
+    fn recycle(&mut self, out: Output<E::Pin>) {
+        if self.outputs.len() < OUTPUTS_KEPT && out.capacity() <= OUTPUT_KEPT_MAX {
+            self.outputs.push(out);
+        }
+    }
+
+    /// Takes in what the acceptor, or another worker, has sent.
+    fn welcome_newcomers(&mut self, now: Now) {
+        let mut newcomers = std::mem::take(&mut self.newcomers);
+        self.mailboxes[self.index].take(&mut newcomers);
+        for newcomer in newcomers.drain(..) {
+            match newcomer.place {
+                Place::Taken => self.admit(newcomer, now),
+                Place::Wanted { workers_left } => self.admit_instead(newcomer, workers_left, now),
+            }
+        }
+        self.newcomers = newcomers;
+    }
+
+    /// Takes a connection in that has a place.
+    fn admit(&mut self, newcomer: Newcomer, now: Now) {
+        match self.driver.add(newcomer.socket) {
+            Ok(id) => {
+                if self.connections.len() <= id.0 {
+                    self.connections.resize_with(id.0 + 1, || None);
+                }
+                let protocols = self.shared.options.protocols;
+                self.connections[id.0] = Some(Connection::new(protocols, now.clock_ms));
+                self.held += 1;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be taken in");
+                self.shared.connections.open.fetch_sub(1, Relaxed);
+            }
+        }
+    }
+
+    /// Gives a newcomer the place of an idle connection, or asks the next worker to.
+    fn admit_instead(&mut self, newcomer: Newcomer, workers_left: usize, now: Now) {
+        if let Some(idle) = self.longest_idle(now) {
+            self.drop_connection(idle); // and leaves its place to the newcomer
+            self.shared.connections.waiting.fetch_sub(1, Relaxed);
+            self.shared.connections.total.fetch_add(1, Relaxed);
+            self.shared.counters[self.index].add(Stat::idle_kicks, 1);
+            self.admit(newcomer, now);
+        } else if workers_left > 1 {
+            let next = (self.index + 1) % self.mailboxes.len();
+            let place = Place::Wanted { workers_left: workers_left - 1 };
+            self.mailboxes[next].post(Newcomer { place, ..newcomer });
+        } else {
+            self.shared.connections.waiting.fetch_sub(1, Relaxed);
+            refuse(newcomer.socket, &self.shared);
+        }
+    }
+
+    /// The connection that was idle longest, if for long enough to be closed to make room.
+    fn longest_idle(&mut self, now: Now) -> Option<ConnectionId> {
+        let IdlePolicy::MakeRoom(age) = self.shared.options.idle else { return None };
+        if now.clock_ms < self.room_ms {
+            return None;
+        }
+        let (since, id) = self.idle().min_by_key(|(since, _)| *since)?;
+        // Whoever becomes idle later is idle long enough later.
+        self.room_ms = since + age.as_millis() as u64;
+        (self.room_ms <= now.clock_ms).then_some(id)
+    }
+
+    /// Closes the connections that were idle too long, once a second.
+    fn close_idle(&mut self, now: Now) {
+        let IdlePolicy::Close(age) = self.shared.options.idle else { return };
+        if now.clock_ms < self.idle_check_ms {
+            return;
+        }
+        self.idle_check_ms = now.clock_ms + IDLE_CHECK.as_millis() as u64;
+        let age_ms = age.as_millis() as u64;
+        let too_long = |since: u64| now.clock_ms - since >= age_ms;
+        let idle: Vec<_> = self.idle().filter(|(since, _)| too_long(*since)).collect();
+        for (_, id) in idle {
+            self.shared.counters[self.index].add(Stat::idle_kicks, 1);
+            self.close(id);
+        }
+    }
+
+    /// The connections that wait for their peers, and since when.
+    fn idle(&self) -> impl Iterator<Item = (u64, ConnectionId)> {
+        self.connections.iter().enumerate().filter_map(|(index, connection)| {
+            let connection = connection.as_ref()?;
+            let idle = connection.waits == Waits::Peer;
+            idle.then_some((connection.active_ms, ConnectionId(index)))
+        })
+    }
+
+    /// Closes a connection and gives its place back.
+    fn close(&mut self, id: ConnectionId) {
+        if self.drop_connection(id) {
+            self.shared.connections.open.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Closes a connection; tells whether it was open.
+    fn drop_connection(&mut self, id: ConnectionId) -> bool {
+        let open = self.connections.get_mut(id.0).is_some_and(|slot| slot.take().is_some());
+        if open {
+            self.driver.close(id);
+            self.held -= 1;
+        }
+        open
+    }
+
+    fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection<E>> {
+        self.connections.get_mut(id.0)?.as_mut()
+    }
+
+    /// Closes everything, but gives the sends that are under way a moment to finish.
+    fn finish(mut self, mut events: Vec<Event<Output<E::Pin>>>) -> io::Result<()> {
+        for index in 0..self.connections.len() {
+            let id = ConnectionId(index);
+            match self.connection(id) {
+                Some(connection) if connection.waits == Waits::Sent => {
+                    connection.waits = Waits::SentLast;
+                }
+                Some(connection) if connection.waits == Waits::SentLast => {}
+                _ => self.close(id),
+            }
+        }
+        let deadline = Instant::now() + Duration::from_millis(STOP_GRACE_MS);
+        while self.held > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            self.driver.wait(Some(left), &mut events)?;
+            for event in events.drain(..) {
+                match event {
+                    Event::Sent(id, _) | Event::Failed(id) => self.close(id),
+                    Event::Received(_) | Event::Woken => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
