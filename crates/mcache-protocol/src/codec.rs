@@ -99,14 +99,13 @@ impl Codec {
     /// drops them before it calls again. A key that came in base64 is decoded into `scratch`.
     #[inline]
     pub fn decode<'b>(&mut self, input: &'b [u8], scratch: &'b mut KeyScratch) -> Decoded<'b> {
-        let _ = scratch;
         let Some(&first) = input.first() else {
             return Decoded::NeedMore;
         };
         if *self.binary.get_or_insert(first == binary::REQUEST_MAGIC) {
             return binary::decode(input);
         }
-        self.text.decode(input)
+        self.text.decode(input, scratch)
     }
 
     /// Whether the last request was one of a list that goes on: its answers are one answer, and

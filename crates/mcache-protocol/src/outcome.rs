@@ -1,6 +1,6 @@
 //! What came of a request, in no protocol's words. `I` is the engine's handle on an item.
 
-use mcache_base::operation::{Counted, Deleted, Hit, Miss, Stored};
+use mcache_base::operation::{Counted, Deleted, Hit, Miss, Refusal, Stored};
 
 /// What happened.
 #[derive(Debug)]
@@ -27,6 +27,15 @@ pub enum Outcome<I> {
     Lines(Vec<u8>),
     /// The request could not be served.
     Error(WireError),
+}
+
+impl From<Refusal> for WireError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TooLarge => Self::TooLarge,
+            Refusal::NoMemory => Self::NoMemory,
+        }
+    }
 }
 
 /// One line of a report.
@@ -70,6 +79,8 @@ wire_errors! {
     BadFormat = "CLIENT_ERROR bad command line format", 0x04;
     /// The data block is longer or shorter than announced.
     BadDataChunk = "CLIENT_ERROR bad data chunk", 0x04;
+    /// More behind the key of a delete than a time.
+    DeleteUsage = "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]", 0x04;
     /// An exptime that is no number.
     BadExptime = "CLIENT_ERROR invalid exptime argument", 0x04;
     /// A delta that is no number.
@@ -80,12 +91,14 @@ wire_errors! {
     TooLarge = "SERVER_ERROR object too large for cache", 0x03;
     /// No memory for the item.
     NoMemory = "SERVER_ERROR out of memory storing object", 0x82;
+    /// No memory for the result of arithmetic.
+    OutOfMemory = "SERVER_ERROR out of memory", 0x82;
     /// flush_all is switched off.
     FlushNotAllowed = "CLIENT_ERROR flush_all not allowed", 0x20;
     /// The connection limit is reached.
     TooManyConnections = "ERROR Too many open connections", 0x85;
     /// shutdown is switched off.
-    ShutdownNotEnabled = "ERROR: shutdown not enabled", 0x81;
+    ShutdownNotEnabled = "SERVER_ERROR: shutdown not enabled", 0x81;
     /// shutdown knows no such mode.
     BadShutdownMode = "CLIENT_ERROR invalid shutdown mode", 0x04;
 }

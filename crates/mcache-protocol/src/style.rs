@@ -14,7 +14,7 @@ pub enum Style<'b> {
 /// Classic text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextStyle {
-    /// The peer asked for no answer. Errors in the command line are answered all the same.
+    /// The peer asked for no answer, and gets none: not even an error.
     pub noreply: bool,
     /// What a found item looks like.
     pub hit: TextHit,
@@ -33,6 +33,13 @@ pub enum TextHit {
         /// This is the last key of the list: `END` follows.
         last: bool,
     },
+}
+
+impl From<TextStyle> for Style<'_> {
+    #[inline]
+    fn from(style: TextStyle) -> Self {
+        Style::Text(style)
+    }
 }
 
 /// Meta.

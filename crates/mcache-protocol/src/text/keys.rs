@@ -1,0 +1,159 @@
+//! Key lists: `get`, `gets`, `gat`, `gats`. One fetch per key, the last of them marked.
+//!
+//! A whole line is checked before its first key is handed out, so that a bad key anywhere is the
+//! only answer. A list longer than a line may be is handed out as it arrives: then the answer
+//! may already have begun, and the session takes back what it still can.
+
+use mcache_base::limits::KEY_MAX;
+use mcache_base::number::parse_i32;
+use mcache_base::operation::Fetch;
+use memchr::memchr2;
+
+use crate::codec::Decoded;
+use crate::outcome::WireError;
+use crate::request::Request;
+use crate::style::{TextHit, TextStyle};
+
+use super::decode::{Decoder, State, refused, silent};
+use super::line::{Line, Tokens, trim_start};
+
+/// A list that is being handed out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct List {
+    with_cas: bool,
+    touch: Option<i64>,
+    /// At least one key was handed out.
+    begun: bool,
+}
+
+impl List {
+    #[inline]
+    pub(super) fn new(with_cas: bool, touch: Option<i64>) -> Self {
+        Self { with_cas, touch, begun: false }
+    }
+
+    #[inline]
+    fn style(self, last: bool) -> TextStyle {
+        TextStyle { noreply: false, hit: TextHit::Value { with_cas: self.with_cas, last } }
+    }
+}
+
+/// Hands out the first key of a whole line; the keys are in `rest`.
+#[inline]
+pub(super) fn begin<'b>(
+    decoder: &mut Decoder,
+    list: List,
+    line: Line<'b>,
+    rest: &'b [u8],
+    input: &'b [u8],
+) -> Decoded<'b> {
+    if rest.len() > KEY_MAX && Tokens::new(rest).any(|key| key.len() > KEY_MAX) {
+        return refused(WireError::BadFormat, line);
+    }
+    next(decoder, list, input, line.text.len() - rest.len())
+}
+
+/// Hands out the first key of a whole line that gives an exptime first.
+pub(super) fn begin_with_exptime<'b>(
+    decoder: &mut Decoder,
+    with_cas: bool,
+    line: Line<'b>,
+    rest: &'b [u8],
+    input: &'b [u8],
+) -> Decoded<'b> {
+    let mut tokens = Tokens::new(rest);
+    let exptime = tokens.next().unwrap_or_default();
+    if tokens.rest().is_empty() {
+        return refused(WireError::BadFormat, line);
+    }
+    let Some(exptime) = parse_i32(exptime) else {
+        return refused(WireError::BadExptime, line);
+    };
+    begin(decoder, List::new(with_cas, Some(i64::from(exptime))), line, tokens.rest(), input)
+}
+
+/// Hands out the next key. `input` belongs to the list from `from` on; what lies before is part
+/// of the request.
+///
+/// The answer is NeedMore only while a key or a line end is cut short, so a list of any length
+/// needs no more room than a key.
+#[inline]
+pub(super) fn next<'b>(
+    decoder: &mut Decoder,
+    list: List,
+    input: &'b [u8],
+    from: usize,
+) -> Decoded<'b> {
+    decoder.state = State::Line;
+    let tail = trim_start(input.get(from..).unwrap_or_default());
+    let key_from = input.len() - tail.len();
+    match line_end(tail) {
+        LineEnd::Absent => {}
+        LineEnd::Here(size) => return end(list, key_from + size),
+        LineEnd::Unknown => return wait(decoder, list, key_from),
+    }
+    let Some(stop) = memchr2(b' ', b'\n', tail) else {
+        if tail.len() > KEY_MAX + b"\r".len() {
+            return decoder.refuse_rest_of_line(WireError::BadFormat, input);
+        }
+        return wait(decoder, list, key_from);
+    };
+    let (key, after) = tail.split_at(stop);
+    let ended = after.first() == Some(&b'\n');
+    let key = if ended { key.strip_suffix(b"\r").unwrap_or(key) } else { key };
+    if key.len() > KEY_MAX {
+        return decoder.refuse_rest_of_line(WireError::BadFormat, input);
+    }
+    // Behind the key: the end of the line, or spaces and more.
+    let behind = trim_start(after);
+    let (last, left) = match line_end(behind) {
+        LineEnd::Here(size) => (true, behind.len() - size),
+        LineEnd::Absent | LineEnd::Unknown => (false, behind.len()),
+    };
+    if !last {
+        decoder.state = State::Keys(List { begun: true, ..list });
+    }
+    let fetch = Fetch { touch: list.touch, ..Fetch::default() };
+    Decoded::Request {
+        request: Request::Fetch { key, fetch },
+        style: list.style(last).into(),
+        size: input.len() - left,
+    }
+}
+
+/// The line ended where a key could have been.
+#[cold]
+fn end<'b>(list: List, size: usize) -> Decoded<'b> {
+    if list.begun {
+        // Done, in the style of a list that ends here: the bare `END`.
+        return Decoded::Request { request: Request::Noop, style: list.style(true).into(), size };
+    }
+    let style = TextStyle::default().into();
+    Decoded::Refused { error: WireError::BadFormat, style, size, swallow: 0, close: false }
+}
+
+/// The list goes on, but not in `input`: everything before `size` is done with.
+#[cold]
+fn wait<'b>(decoder: &mut Decoder, list: List, size: usize) -> Decoded<'b> {
+    decoder.state = State::Keys(list);
+    if size == 0 { Decoded::NeedMore } else { silent(size) }
+}
+
+enum LineEnd {
+    /// There is something else.
+    Absent,
+    /// It is here and takes so many bytes.
+    Here(usize),
+    /// The bytes end too early to tell.
+    Unknown,
+}
+
+#[inline]
+fn line_end(text: &[u8]) -> LineEnd {
+    match text {
+        [b'\n', ..] => LineEnd::Here(1),
+        [b'\r', b'\n', ..] => LineEnd::Here(2),
+        [] | [b'\r'] => LineEnd::Unknown,
+        _ => LineEnd::Absent,
+    }
+}

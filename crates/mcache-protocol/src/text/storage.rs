@@ -1,0 +1,77 @@
+//! `set`, `add`, `replace`, `append`, `prepend`, `cas`: a line and a block of data.
+
+use mcache_base::limits::{KEY_MAX, VALUE_LEN_MAX};
+use mcache_base::number::{parse_i64, parse_u64};
+use mcache_base::operation::{Store, StoreMode};
+
+use crate::codec::Decoded;
+use crate::outcome::WireError;
+use crate::style::TextStyle;
+
+use super::decode::{refused, refused_unless};
+use super::line::{Line, Tokens};
+
+/// Bytes of line end behind a data block.
+pub(crate) const BLOCK_END: usize = b"\r\n".len();
+
+/// Decodes `<key> <flags> <exptime> <bytes> [<cas unique>] [noreply]`.
+///
+/// While the length is unknown, nothing can be swallowed; from then on a mistake costs the peer
+/// this command only, and `noreply` keeps even that quiet.
+#[inline]
+pub(super) fn decode<'b>(
+    line: Line<'b>,
+    rest: &'b [u8],
+    mode: StoreMode,
+    compare: bool,
+) -> Decoded<'b> {
+    let mut tokens = Tokens::new(rest);
+    let head = (tokens.next(), tokens.next(), tokens.next(), tokens.next());
+    let (Some(key), Some(flags), Some(exptime), Some(bytes)) = head else {
+        return refused(WireError::BadFormat, line);
+    };
+    let Some(body) = body_len(bytes) else {
+        return refused(WireError::BadFormat, line);
+    };
+    let unique = tokens.rest();
+    let noreply = !unique.is_empty() && line.is_noreply();
+
+    let compare = match compare {
+        true => tokens.next().and_then(parse_u64).map(Some),
+        false => Some(None),
+    };
+    let (Some(flags), Some(exptime), Some(compare)) = (low_u32(flags), low_i32(exptime), compare)
+    else {
+        return refused_unless(noreply, WireError::BadFormat, line, (body + BLOCK_END) as u64);
+    };
+    if key.len() > KEY_MAX {
+        return refused_unless(noreply, WireError::BadFormat, line, (body + BLOCK_END) as u64);
+    }
+    Decoded::Body {
+        key,
+        store: Store { mode, flags, exptime, compare, ..Store::default() },
+        style: TextStyle { noreply, ..TextStyle::default() }.into(),
+        head: line.size,
+        body,
+        tail: BLOCK_END,
+    }
+}
+
+/// The length of a data block, 0 to [`VALUE_LEN_MAX`].
+#[inline]
+pub(crate) fn body_len(text: &[u8]) -> Option<usize> {
+    let len = parse_u64(text).filter(|len| *len <= VALUE_LEN_MAX)?;
+    usize::try_from(len).ok()
+}
+
+/// Client flags: like memcached, the low 32 bits of what is written.
+#[inline]
+fn low_u32(text: &[u8]) -> Option<u32> {
+    parse_u64(text.strip_prefix(b"+").unwrap_or(text)).map(|number| number as u32)
+}
+
+/// An exptime: like memcached, the low 32 bits of what is written, as a signed number.
+#[inline]
+fn low_i32(text: &[u8]) -> Option<i64> {
+    parse_i64(text).map(|number| i64::from(number as i32))
+}
