@@ -195,3 +195,22 @@ pub(super) fn refused_unless<'b>(
     let style = Style::Text(TextStyle { noreply, ..TextStyle::default() });
     Decoded::Refused { error, style, size: line.size, swallow, close: false }
 }
+
+#[cfg(test)]
+mod tests {
+    use mcache_base::limits::KEY_MAX;
+
+    use super::*;
+
+    #[test]
+    fn the_straight_path_agrees_with_the_table() {
+        for text in ["get k\r\n", "get  a b \n", "gets a b\r\n", "set k 1 2 3\r\n", "set k 1\r\n"] {
+            let input = text.as_bytes();
+            let line = Line::at_front(input).unwrap();
+            let (mut straight, mut table) = ([0; KEY_MAX], [0; KEY_MAX]);
+            let straight = Decoder::default().line(line, input, &mut straight);
+            let table = Decoder::default().any_line(line, input, &mut table);
+            assert_eq!(straight, table, "{text:?}");
+        }
+    }
+}
