@@ -1,0 +1,272 @@
+//! A server program as a house: started on a free port or a unix socket, killed at the end.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::house::{Connection, House, Received, Started};
+use crate::transcript::Server;
+
+/// How long a server may take to start.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where ports are taken from: below those that the system hands to clients, or else a client
+/// that tries a port nobody listens on may be given that very port, and be connected to itself.
+const PORTS: std::ops::Range<u32> = 15_000..30_000;
+
+/// Starts that are tried: somebody else may take a port between the look and the start.
+const STARTS: usize = 3;
+
+/// A real server's clock cannot be wound; longer waits than this end the transcript.
+const WAIT_MAX: Duration = Duration::from_secs(4);
+
+/// What clients connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A TCP port of the loopback interface.
+    Tcp,
+    /// A unix socket.
+    Unix,
+}
+
+/// A server program with memcached's options.
+pub struct Program {
+    path: PathBuf,
+    transport: Transport,
+    server: Server,
+}
+
+impl Program {
+    /// The program at `path`, or found in PATH; its version is asked with `-V`.
+    ///
+    /// It is started under the name `memcached`, so that mcache takes memcached's defaults.
+    pub fn new(path: &Path, transport: Transport) -> Result<Self, String> {
+        let stem = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = if stem.starts_with("mcache") { "mcache" } else { "memcached" };
+        let output = Command::new(path).arg("-V").output();
+        let output = output.map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let version = text.split_whitespace().nth(1).unwrap_or_default().to_owned();
+        let server = Server { name: name.to_owned(), version };
+        Ok(Self { path: path.to_owned(), transport, server })
+    }
+
+    fn command(&self, address: &Address, options: &[String]) -> Command {
+        let mut command = Command::new(&self.path);
+        command.arg0("memcached").args(["-u", "root", "-U", "0"]);
+        match address {
+            Address::Tcp(port) => command.args(["-l", "127.0.0.1", "-p", &port.to_string()]),
+            Address::Unix(path) => command.arg("-s").arg(path),
+        };
+        command.args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+}
+
+impl House for Program {
+    fn name(&self) -> String {
+        match self.transport {
+            Transport::Tcp => format!("{} over TCP", self.server),
+            Transport::Unix => format!("{} over a unix socket", self.server),
+        }
+    }
+
+    fn server(&self) -> Server {
+        self.server.clone()
+    }
+
+    fn start(&self, options: &[String]) -> Result<Option<Box<dyn Started>>, String> {
+        let mut last_error = String::new();
+        for _ in 0..STARTS {
+            let address = Address::free(self.transport)?;
+            let child = self.command(&address, options).spawn();
+            let child = child.map_err(|error| format!("{}: {error}", self.path.display()))?;
+            let mut running = Running { child, address };
+            match running.wait() {
+                Ok(()) => return Ok(Some(Box::new(running))),
+                Err(error) => last_error = error,
+            }
+        }
+        Err(last_error)
+    }
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug)]
+enum Address {
+    Tcp(u16),
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// An address that nobody uses.
+    fn free(transport: Transport) -> Result<Self, String> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let process = std::process::id();
+        if transport == Transport::Unix {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let name = format!("mcache-conformance-{process}-{number}");
+            return Ok(Self::Unix(std::env::temp_dir().join(name)));
+        }
+        // Processes that run side by side begin far apart.
+        let first = process.wrapping_mul(97);
+        for _ in PORTS {
+            let number = first.wrapping_add(NUMBER.fetch_add(1, Ordering::Relaxed));
+            let port = (PORTS.start + number % (PORTS.end - PORTS.start)) as u16;
+            if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                return Ok(Self::Tcp(port));
+            }
+        }
+        Err("no port is free".to_owned())
+    }
+
+    fn connect(&self) -> std::io::Result<Socket> {
+        Ok(match self {
+            Self::Tcp(port) => {
+                let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, *port))?;
+                stream.set_nodelay(true)?;
+                Socket::Tcp(stream)
+            }
+            Self::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
+        })
+    }
+}
+
+struct Running {
+    child: Child,
+    address: Address,
+}
+
+impl Running {
+    /// Waits until the server accepts connections.
+    fn wait(&mut self) -> Result<(), String> {
+        let begin = Instant::now();
+        while begin.elapsed() < PATIENCE {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("the server ended at once: {status}"));
+            }
+            if self.address.connect().is_ok() {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Err("the server does not accept connections".to_owned())
+    }
+}
+
+impl Started for Running {
+    fn connect(&mut self) -> Result<Box<dyn Connection>, String> {
+        let socket = self.address.connect().map_err(|error| error.to_string())?;
+        let reader = socket.clone_handle().map_err(|error| error.to_string())?;
+        Ok(Box::new(Stream { socket, received: drain(reader) }))
+    }
+
+    fn advance(&mut self, time: Duration) -> bool {
+        if time > WAIT_MAX {
+            return false;
+        }
+        thread::sleep(time);
+        true
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Address::Unix(path) = &self.address {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    fn clone_handle(&self) -> std::io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(stream) => Self::Tcp(stream.try_clone()?),
+            Self::Unix(stream) => Self::Unix(stream.try_clone()?),
+        })
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.write_all(bytes),
+            Self::Unix(stream) => stream.write_all(bytes),
+        }
+    }
+
+    fn shut(&self, how: Shutdown) -> std::io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(how),
+            Self::Unix(stream) => stream.shutdown(how),
+        }
+    }
+}
+
+struct Stream {
+    socket: Socket,
+    received: Receiver<Vec<u8>>,
+}
+
+/// Reads all the time, so that a server with much to say never waits for a client that is
+/// still sending. The channel's end is the connection's.
+fn drain(mut socket: Socket) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match socket.read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => return,
+                Ok(len) if sender.send(buffer[..len].to_vec()).is_err() => return,
+                Ok(_) => {}
+            }
+        }
+    });
+    receiver
+}
+
+impl Connection for Stream {
+    fn send(&mut self, bytes: &[u8]) {
+        let _ = self.socket.write_all(bytes);
+    }
+
+    fn hang_up(&mut self) {
+        let _ = self.socket.shut(Shutdown::Write);
+    }
+
+    fn receive(&mut self, patience: Duration) -> Received {
+        match self.received.recv_timeout(patience) {
+            Ok(bytes) => Received::Bytes(bytes),
+            Err(RecvTimeoutError::Disconnected) => Received::Closed,
+            Err(RecvTimeoutError::Timeout) => Received::Silence,
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // Ends the reading thread, which holds the socket too.
+        let _ = self.socket.shut(Shutdown::Both);
+    }
+}
