@@ -1,2 +1,44 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands: `cargo xtask` lists them. One file each; this one only chooses.
+
+mod ci;
+mod conformance;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+/// A command: its name, what it does, and the function that does it.
+struct Command {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&[String]) -> Result<(), String>,
+}
+
+const COMMANDS: &[Command] = &[
+    Command { name: "ci", about: "everything that CI runs", run: ci::run },
+    Command {
+        name: "conformance",
+        about: "play transcripts: [--against PROGRAM] [--house session|tcp|unix] [FILE...]",
+        run: conformance::run,
+    },
+    Command { name: "test", about: "the tests of all crates", run: test::run },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let name = arguments.first().map_or("", String::as_str);
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        eprintln!("usage: cargo xtask COMMAND");
+        for command in COMMANDS {
+            eprintln!("  {:14}{}", command.name, command.about);
+        }
+        return ExitCode::from(64);
+    };
+    match (command.run)(&arguments[1..]) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! `ci`: what has to pass before anything is merged.
+
+use crate::{conformance, test};
+
+/// Runs the command.
+pub fn run(_: &[String]) -> Result<(), String> {
+    test::run(&[])?;
+    // Proves the transcripts that the tests have just played against mcache.
+    conformance::run(&["--against", "memcached"].map(str::to_owned))
+}
