@@ -38,6 +38,7 @@ pub fn parse_i32(text: &[u8]) -> Option<i32> {
 }
 
 /// A printed number: its digits, on the stack.
+#[derive(Clone, Copy, Debug)]
 pub struct Digits {
     bytes: [u8; U64_DIGITS_MAX],
     start: usize,

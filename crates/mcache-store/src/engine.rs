@@ -23,8 +23,27 @@ pub struct EngineOptions {
 pub enum SizeLimit {
     /// memcached's `-I`: the item with memcached's own header (48 bytes), key, value and cas.
     Item(u64),
-    /// The seed's `--max-val-size`: the value alone.
+    /// The seed's `--max-val-size`: the value alone. 0 is no limit but the capacity.
     Value(u64),
+}
+
+impl SizeLimit {
+    /// memcached's item header.
+    const HEADER: u64 = 48;
+
+    /// Whether an item like this is small enough.
+    pub fn admits(self, key_len: usize, flags: u32, value_len: usize) -> bool {
+        let (key_len, value_len) = (key_len as u64, value_len as u64);
+        let flags_len = if flags == 0 { 0 } else { 4 };
+        match self {
+            Self::Item(most) => {
+                let (key_end, line_end, cas) = (1, 2, 8);
+                Self::HEADER + key_len + key_end + flags_len + value_len + line_end + cas <= most
+            }
+            Self::Value(0) => true,
+            Self::Value(most) => value_len <= most,
+        }
+    }
 }
 
 /// A set of items under one memory limit, shared by all workers.
@@ -92,4 +111,25 @@ pub trait Reservation: Send + 'static {
 
     /// Takes the next bytes of the value; at most [`Self::missing`] of them. Returns how many.
     fn fill(&mut self, bytes: &[u8]) -> usize;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_limit_admits_what_just_fits() {
+        // limit, key, flags, value; a value longer by one is over it
+        for (limit, key_len, flags, value_len) in [
+            (SizeLimit::Item(1 << 20), 3, 0, (1 << 20) - 62),
+            (SizeLimit::Item(1 << 20), 3, 1, (1 << 20) - 66),
+            (SizeLimit::Item(1024), 250, 0, 1024 - 309),
+            (SizeLimit::Value(1024), 250, 7, 1024),
+            (SizeLimit::Value(1), 1, 0, 1),
+        ] {
+            assert!(limit.admits(key_len, flags, value_len), "{limit:?}");
+            assert!(!limit.admits(key_len, flags, value_len + 1), "{limit:?}");
+        }
+        assert!(SizeLimit::Value(0).admits(250, 1, usize::MAX));
+    }
 }

@@ -1,6 +1,19 @@
 //! Where items live: the wing of memory. Knows neither protocol nor sockets.
+//!
+//! `semantics` says what an operation means for an item; the engines differ only in where items
+//! live and who is locked meanwhile.
 
+mod common;
 pub mod engine;
 pub mod eviction;
+mod flush;
+pub mod hash;
+mod ledger;
+mod record;
+pub mod semantics;
+mod sequence;
+mod simple;
 
-pub use engine::{EngineOptions, Reservation, StorageEngine};
+pub use engine::{EngineOptions, Reservation, SizeLimit, StorageEngine};
+pub use record::{Arriving, Blob, Held};
+pub use simple::SimpleStorageEngine;

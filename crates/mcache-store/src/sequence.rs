@@ -1,0 +1,21 @@
+//! Counts that number things from 1 on.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A count that only rises. Each number is given once.
+#[derive(Debug, Default)]
+pub struct Sequence(AtomicU64);
+
+impl Sequence {
+    /// The next number; the first is 1.
+    #[inline]
+    pub fn next(&self) -> u64 {
+        self.0.fetch_add(1, Relaxed) + 1
+    }
+
+    /// The number given last; 0 if none was.
+    #[inline]
+    pub fn last(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}

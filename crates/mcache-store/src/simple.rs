@@ -1,0 +1,302 @@
+//! The simple engine: one lock over one map. Slow, and so plain that it is obviously right:
+//! the model that every other engine is tested against.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use mcache_base::number::Digits;
+use mcache_base::operation::{
+    Count, Counted, Delete, Deleted, Fetch, Hit, Miss, Refusal, Store, Stored,
+};
+use mcache_base::{Counters, Item, Key, Now, Stat};
+
+use crate::common::{Common, count_dead, count_walked_over};
+use crate::engine::{EngineOptions, StorageEngine};
+use crate::ledger::Claim;
+use crate::record::{Arriving, Blob, Held, Incoming, Record};
+use crate::semantics::{self, CountPlan, DeletePlan, StorePlan, Write};
+
+/// Bytes that an item takes beside its value and one copy of its key: the slot of the map, and
+/// the headers of two allocations.
+const OVERHEAD: usize = size_of::<(Vec<u8>, Record)>() + 48;
+
+/// One lock over one map.
+pub struct SimpleStorageEngine {
+    common: Common,
+    shelf: Mutex<Shelf>,
+}
+
+struct Shelf {
+    items: HashMap<Vec<u8>, Record>,
+    counters: Counters,
+}
+
+/// The engine with its lock held.
+struct Open<'e> {
+    common: &'e Common,
+    shelf: MutexGuard<'e, Shelf>,
+    now: Now,
+}
+
+impl SimpleStorageEngine {
+    /// An empty engine.
+    pub fn new(options: &EngineOptions) -> Self {
+        let shelf = Shelf { items: HashMap::new(), counters: Counters::default() };
+        Self { common: Common::new(options, OVERHEAD), shelf: Mutex::new(shelf) }
+    }
+
+    fn open(&self, now: Now) -> Open<'_> {
+        let shelf = self.lock();
+        self.common.begin(now);
+        Open { common: &self.common, shelf, now }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(
+        &self,
+        key: Key<'_>,
+        store: &Store,
+        incoming: Incoming<'_>,
+        mut open: Open<'_>,
+    ) -> Stored {
+        if let Err(refusal) = self.common.footprint(key, store.flags, incoming.len()) {
+            return Stored::Refused(refusal);
+        }
+        let current = open.live(key).ok().map(|record| record.attributes);
+        match semantics::store(current.as_ref(), store, open.now, || self.next_cas()) {
+            StorePlan::Refuse(answer) => answer,
+            StorePlan::Promote(attributes, answer) => {
+                if let Ok(record) = open.live(key) {
+                    record.attributes = attributes;
+                    self.common.promote(record);
+                }
+                answer
+            }
+            StorePlan::Write(write) => semantics::stored(&write, open.write(key, &write, incoming)),
+        }
+    }
+
+    fn next_cas(&self) -> u64 {
+        self.common.sequences.cas.next()
+    }
+}
+
+impl StorageEngine for SimpleStorageEngine {
+    type Pin = Blob;
+    type Item<'e> = Held;
+    type Reservation = Arriving;
+
+    fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        self.common.hasher.key(bytes)
+    }
+
+    fn fetch(&self, key: Key<'_>, fetch: &Fetch, now: Now) -> Result<Hit<Held>, Miss> {
+        let mut open = self.open(now);
+        match open.live(key) {
+            Ok(record) => {
+                let (attributes, hit) = semantics::fetch(&record.attributes, fetch, now);
+                record.attributes = attributes;
+                if !fetch.unseen {
+                    record.life.fetches = record.life.fetches.saturating_add(1);
+                    self.common.promote(record);
+                }
+                Ok(hit.with(record.hold()))
+            }
+            Err(miss) => {
+                let vivified = semantics::vivify(fetch, now, || self.next_cas());
+                let (write, hit) = vivified.ok_or(miss)?;
+                let empty = Incoming::Borrowed(b"");
+                open.write(key, &write, empty).map(|item| hit.with(item)).map_err(|_| miss)
+            }
+        }
+    }
+
+    fn store(&self, key: Key<'_>, store: &Store, value: &[u8], now: Now) -> Stored {
+        self.put(key, store, Incoming::Borrowed(value), self.open(now))
+    }
+
+    fn reserve(
+        &self,
+        key: Key<'_>,
+        store: &Store,
+        len: usize,
+        now: Now,
+    ) -> Result<Arriving, Refusal> {
+        let mut open = self.open(now);
+        let footprint = self.common.footprint(key, store.flags, len)?;
+        open.make_room(footprint, key)?;
+        Ok(Arriving::new(key.bytes, len, Claim::on(&self.common.ledger, footprint)))
+    }
+
+    fn commit(&self, key: Key<'_>, store: &Store, value: Arriving, now: Now) -> Stored {
+        let open = self.open(now);
+        // Nobody else can take the room while the lock is held.
+        let (incoming, claim) = value.arrived(key.bytes);
+        drop(claim);
+        self.put(key, store, incoming, open)
+    }
+
+    fn delete(&self, key: Key<'_>, delete: &Delete, now: Now) -> Deleted {
+        let mut open = self.open(now);
+        let current = open.live(key).ok().map(|record| record.attributes);
+        match semantics::delete(current.as_ref(), delete, now, || self.next_cas()) {
+            DeletePlan::Refuse(answer) => return answer,
+            DeletePlan::Remove => {
+                open.remove(key.bytes);
+            }
+            DeletePlan::Mark(attributes) => {
+                if let Ok(record) = open.live(key) {
+                    record.attributes = attributes;
+                }
+            }
+            DeletePlan::Clear(write) => {
+                // Only flags can make an item without a value too large: then none is left.
+                if open.write(key, &write, Incoming::Borrowed(b"")).is_err() {
+                    open.remove(key.bytes);
+                }
+            }
+        }
+        Deleted::Deleted
+    }
+
+    fn count(&self, key: Key<'_>, count: &Count, now: Now) -> Counted<Held> {
+        let mut open = self.open(now);
+        let current = open.live(key).ok().map(|record| (&record.attributes, record.blob.value()));
+        match semantics::count(current, count, now, || self.next_cas()) {
+            CountPlan::NotFound => Counted::NotFound,
+            CountPlan::Exists => Counted::Exists,
+            CountPlan::NotNumeric => Counted::NotNumeric,
+            CountPlan::Write(value, write, hit) => {
+                match open.write(key, &write, Incoming::Number(Digits::new(value))) {
+                    Ok(item) => Counted::Number { value, hit: hit.with(item) },
+                    Err(refusal) => Counted::Refused(refusal),
+                }
+            }
+        }
+    }
+
+    fn flush(&self, delay: i64, now: Now) {
+        let open = self.open(now);
+        self.common.flush.order(delay, || self.common.sequences.stores.last(), now);
+        drop(open);
+    }
+
+    fn maintain(&self, now: Now) {
+        let mut open = self.open(now);
+        open.shelf.counters.add(Stat::lru_maintainer_juggles, 1);
+        open.shelf.counters.add(Stat::lru_crawler_starts, 1);
+        let checked = open.shelf.items.len() as u64;
+        open.shelf.counters.add(Stat::crawler_items_checked, checked);
+        for (record, why) in open.take_dead() {
+            count_walked_over(&open.shelf.counters, &record, why);
+        }
+    }
+
+    fn stat(&self, stat: Stat) -> u64 {
+        let shelf = self.lock();
+        let slots = shelf.items.capacity() as u64;
+        match stat {
+            Stat::limit_maxbytes => self.common.ledger.capacity(),
+            Stat::bytes => self.common.ledger.used(),
+            Stat::curr_items => shelf.items.len() as u64,
+            Stat::hash_power_level => u64::from(slots.max(1).ilog2()),
+            Stat::hash_bytes => slots * size_of::<(Vec<u8>, Record)>() as u64,
+            _ => shelf.counters.read(stat),
+        }
+    }
+
+    fn reset_stats(&self) {
+        self.lock().counters.reset();
+    }
+
+    fn check(&self) {
+        let shelf = self.lock();
+        let mut footprints = self.common.ledger.reserved();
+        for (key, record) in &shelf.items {
+            assert_eq!(key, record.blob.key(), "an item lies under its own key");
+            assert_eq!(record.hold().footprint(), OVERHEAD + key.len() + record.blob.value().len());
+            footprints += record.footprint();
+        }
+        assert_eq!(footprints, self.common.ledger.used(), "what is there is what was taken");
+        assert!(footprints <= self.common.ledger.capacity());
+    }
+}
+
+impl Open<'_> {
+    /// The item, if anybody can still have it. Drops it otherwise.
+    fn live(&mut self, key: Key<'_>) -> Result<&mut Record, Miss> {
+        let record = self.shelf.items.get(key.bytes).ok_or(Miss::Absent)?;
+        if let Some(why) = self.common.death(record, self.now) {
+            if let Some(record) = self.remove(key.bytes) {
+                count_dead(&self.shelf.counters, &record, why);
+            }
+            return Err(why);
+        }
+        self.shelf.items.get_mut(key.bytes).ok_or(Miss::Absent)
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Option<Record> {
+        let record = self.shelf.items.remove(key)?;
+        self.common.release(&record);
+        Some(record)
+    }
+
+    fn write(
+        &mut self,
+        key: Key<'_>,
+        write: &Write,
+        incoming: Incoming<'_>,
+    ) -> Result<Held, Refusal> {
+        let current = self.shelf.items.get(key.bytes);
+        let value_len = incoming.spliced_len(write.splice, current);
+        let present = current.map_or(0, Record::footprint);
+        let footprint = self.common.footprint(key, write.attributes.flags, value_len)?;
+        self.make_room(footprint.saturating_sub(present), key)?;
+        self.common.ledger.give_back(present.saturating_sub(footprint));
+
+        let current = self.shelf.items.get(key.bytes);
+        let record = self.common.record(key, write, incoming, current);
+        let item = record.hold();
+        self.shelf.items.insert(key.bytes.to_vec(), record);
+        self.shelf.counters.add(Stat::total_items, u64::from(write.fresh));
+        Ok(item)
+    }
+
+    /// Takes `bytes` of the capacity: other items than the key's own have to leave if need be.
+    fn make_room(&mut self, bytes: u64, key: Key<'_>) -> Result<(), Refusal> {
+        if self.common.ledger.try_take(bytes) {
+            return Ok(());
+        }
+        self.shelf.counters.add(Stat::direct_reclaims, 1);
+        for (record, why) in self.take_dead() {
+            count_dead(&self.shelf.counters, &record, why);
+            self.shelf.counters.add(Stat::reclaimed, 1);
+        }
+        while !self.common.ledger.try_take(bytes) {
+            let others = self.shelf.items.iter().filter(|(other, _)| *other != key.bytes);
+            let lowest = others.min_by_key(|(_, record)| record.rank);
+            let Some((victim, _)) = lowest.filter(|_| self.common.evict) else {
+                return Err(Refusal::NoMemory);
+            };
+            let victim = victim.clone();
+            if let Some(record) = self.remove(&victim) {
+                self.common.evicted(&record, &self.shelf.counters, self.now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes all items out that nobody can have any more.
+    fn take_dead(&mut self) -> Vec<(Record, Miss)> {
+        let (common, now) = (self.common, self.now);
+        let dead = self.shelf.items.extract_if(|_, record| common.death(record, now).is_some());
+        let dead: Vec<_> = dead
+            .filter_map(|(_, record)| common.death(&record, now).map(|why| (record, why)))
+            .collect();
+        dead.iter().for_each(|(record, _)| common.release(record));
+        dead
+    }
+}

@@ -1,0 +1,104 @@
+//! Words that the tests of all engines share.
+#![allow(dead_code)] // each test file is a crate of its own and uses some of them
+
+use mcache_base::operation::{
+    Count, Counted, Delete, Deleted, Fetch, Hit, Miss, Store, StoreMode, Stored,
+};
+use mcache_base::{Expiry, Item, Now};
+use mcache_store::{EngineOptions, SizeLimit, StorageEngine, eviction};
+
+/// Room enough that nothing is ever evicted.
+pub const AMPLE: u64 = 64 << 20;
+
+pub fn options(capacity: u64) -> EngineOptions {
+    let policy = eviction::policy("lru").expect("lru is a row of the table");
+    EngineOptions { capacity, item_size: SizeLimit::Item(1 << 20), evict: true, policy }
+}
+
+/// `ms` milliseconds after the start.
+pub const fn at(ms: u64) -> Now {
+    Now { clock_ms: 1_000 + ms, unix: 1_800_000_000 + ms / 1000 }
+}
+
+/// An item by value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    pub key: Vec<u8>,
+    pub value: Vec<u8>,
+    pub flags: u32,
+    pub cas: u64,
+    pub expiry: Expiry,
+    pub binary_key: bool,
+}
+
+pub fn copy(item: &impl Item) -> Copied {
+    let mut value = Vec::new();
+    while value.len() < item.value_len() {
+        value.extend_from_slice(item.value_at(value.len()));
+    }
+    assert!(item.value_at(value.len()).is_empty());
+    Copied {
+        key: item.key().to_vec(),
+        value,
+        flags: item.flags(),
+        cas: item.cas(),
+        expiry: item.expiry(),
+        binary_key: item.binary_key(),
+    }
+}
+
+pub fn copy_hit<I: Item>(hit: Hit<I>) -> Hit<Copied> {
+    let item = copy(&hit.item);
+    hit.with(item)
+}
+
+/// What came of any operation.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    Fetched(Result<Hit<Copied>, Miss>),
+    Stored(Stored),
+    Deleted(Deleted),
+    Counted(Counted<Copied>),
+}
+
+/// An engine with the short words that tests want.
+pub struct Bench<E>(pub E);
+
+impl<E: StorageEngine> Bench<E> {
+    pub fn fetch(&self, key: &str, fetch: Fetch, now: Now) -> Result<Hit<Copied>, Miss> {
+        self.0.fetch(self.0.key(key.as_bytes()), &fetch, now).map(copy_hit)
+    }
+
+    pub fn store(&self, key: &str, store: Store, value: &str, now: Now) -> Stored {
+        self.0.store(self.0.key(key.as_bytes()), &store, value.as_bytes(), now)
+    }
+
+    pub fn delete(&self, key: &str, delete: Delete, now: Now) -> Deleted {
+        self.0.delete(self.0.key(key.as_bytes()), &delete, now)
+    }
+
+    pub fn count(&self, key: &str, count: Count, now: Now) -> Counted<Copied> {
+        match self.0.count(self.0.key(key.as_bytes()), &count, now) {
+            Counted::Number { value, hit } => Counted::Number { value, hit: copy_hit(hit) },
+            Counted::NotFound => Counted::NotFound,
+            Counted::Exists => Counted::Exists,
+            Counted::NotNumeric => Counted::NotNumeric,
+            Counted::Refused(refusal) => Counted::Refused(refusal),
+        }
+    }
+
+    /// A plain set at the start.
+    pub fn set(&self, key: &str, value: &str) -> Stored {
+        self.store(key, Store::default(), value, at(0))
+    }
+
+    /// The value, looked at without a trace.
+    pub fn peek(&self, key: &str, now: Now) -> Option<String> {
+        let hit = self.fetch(key, Fetch { unseen: true, ..Fetch::default() }, now).ok()?;
+        Some(String::from_utf8(hit.item.value).expect("tests store text"))
+    }
+}
+
+pub fn mode(mode: StoreMode) -> Store {
+    Store { mode, ..Store::default() }
+}
