@@ -1,0 +1,246 @@
+//! A whole server in this process: how connections live, and how they end.
+
+mod support;
+
+use std::io::{ErrorKind, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener};
+use std::time::Duration;
+
+use mcache::{IdlePolicy, ServerOptions};
+use mcache_net::ListenAddress;
+
+use support::{Client, start, start_with, stat, tcp, until};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn requests_may_arrive_one_byte_at_a_time() {
+    let server = start();
+    let mut client = Client::connect(&server);
+    for byte in b"set k 5 0 5\r\nhello\r\ngets nothing\r\nget k\r\n" {
+        client.say(&[*byte]);
+    }
+    client.hear(b"STORED\r\nEND\r\nVALUE k 5 5\r\nhello\r\nEND\r\n");
+}
+
+#[test]
+fn a_pipeline_is_answered_in_order() {
+    for requests_per_turn in [1, 20, 100_000] {
+        let server = start_with(|options| options.requests_per_turn = requests_per_turn);
+        let mut client = Client::connect(&server);
+        // Longer than any buffer, so that requests are cut wherever buffers end.
+        let (mut requests, mut answers) = (Vec::new(), Vec::new());
+        for n in 0..20_000 {
+            write!(requests, "set key{n} 0 0 {}\r\n{n}\r\nget key{n}\r\n", digits(n)).unwrap();
+            write!(answers, "STORED\r\nVALUE key{n} 0 {}\r\n{n}\r\nEND\r\n", digits(n)).unwrap();
+        }
+        let mut writer = client.clone();
+        let writing = std::thread::spawn(move || writer.say(&requests));
+        client.hear(&answers);
+        writing.join().unwrap();
+        let yields = stat(&server, "conn_yields");
+        assert_eq!(yields > 0, requests_per_turn < 100_000, "{yields} yields");
+    }
+}
+
+fn digits(n: usize) -> usize {
+    n.to_string().len()
+}
+
+#[test]
+fn a_peer_that_closes_mid_value_leaves_nothing() {
+    let server = start();
+    for length in [100, 100_000] {
+        let mut client = Client::connect(&server);
+        client.say(format!("set half 0 0 {length}\r\nbegin").as_bytes());
+        drop(client);
+        until(|| stat(&server, "curr_connections") == 1);
+        Client::connect(&server).ask(b"get half\r\n", b"END\r\n");
+        until(|| stat(&server, "curr_connections") == 1);
+    }
+}
+
+#[test]
+fn a_peer_that_never_reads_is_held_back_and_the_others_are_served() {
+    let server = start_with(|options| options.threads = 1);
+    let value = vec![b'v'; 100_000];
+    let mut client = Client::connect(&server);
+    client.say(b"set big 0 0 100000\r\n");
+    client.say(&value);
+    client.ask(b"\r\n", b"STORED\r\n");
+
+    let mut greedy = Client::connect(&server);
+    let mut asked = 0;
+    greedy.stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let request = b"get big\r\n";
+    let stuck = loop {
+        match greedy.stream.write(request) {
+            Ok(n) if n == request.len() => asked += 1,
+            Ok(n) => break n, // the last request is cut
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+                break 0;
+            }
+        }
+        assert!(asked < 10_000_000, "the server takes requests that it cannot answer");
+        if asked % 10_000 == 0 {
+            client.ask(b"get nothing\r\n", b"END\r\n");
+        }
+    };
+    client.ask(b"get nothing\r\n", b"END\r\n");
+    let answered = stat(&server, "get_hits");
+    assert!(answered < 1_000, "{answered} answers were made for a peer that does not read");
+
+    // Nothing is lost when it reads at last.
+    let mut answer = b"VALUE big 0 100000\r\n".to_vec();
+    answer.extend_from_slice(&value);
+    answer.extend_from_slice(b"\r\nEND\r\n");
+    for _ in 0..answered {
+        greedy.hear(&answer);
+    }
+    assert!(stuck < request.len());
+}
+
+#[test]
+fn a_half_closed_peer_gets_all_its_answers() {
+    let server = start();
+    let mut client = Client::connect(&server);
+    client.say(b"set k 0 0 1\r\nx\r\nget k\r\nget k\r\nget incompl");
+    client.stream.shutdown(Shutdown::Write).unwrap();
+    let hit = "VALUE k 0 1\r\nx\r\nEND\r\n";
+    client.hear_last(format!("STORED\r\n{hit}{hit}").as_bytes());
+}
+
+#[test]
+fn quit_sends_what_is_owed_first() {
+    let server = start();
+    let mut client = Client::connect(&server);
+    client.say(b"get a\r\nget b\r\nquit\r\n");
+    client.hear_last(b"END\r\nEND\r\n");
+}
+
+#[test]
+fn every_listener_is_served() {
+    let path = std::env::temp_dir().join(format!("mcache-server-{}", std::process::id()));
+    let server = start_with(|options| {
+        options.listeners = vec![
+            tcp(Ipv4Addr::LOCALHOST),
+            tcp(Ipv6Addr::LOCALHOST),
+            ListenAddress::Unix { path: path.clone(), mode: 0o700 },
+        ];
+    });
+    let v4 = Client::connect_to(&server.addresses()[0]);
+    let v6 = Client::connect_to(&server.addresses()[1]);
+    for (n, mut client) in [v4, v6].into_iter().enumerate() {
+        client.ask(format!("set k{n} 0 0 1\r\n{n}\r\n").as_bytes(), b"STORED\r\n");
+    }
+    let mut unix = support::connect_unix(&path);
+    support::exchange(&mut unix, b"get k0\r\nget k1\r\n", b"VALUE k0 0 1\r\n0\r\nEND\r\nVALUE k1 0 1\r\n1\r\nEND\r\n");
+    server.stop().unwrap();
+    assert!(!path.exists(), "the socket file goes with the server");
+}
+
+#[test]
+fn one_connection_too_many_is_told_so() {
+    for idle in [IdlePolicy::Keep, IdlePolicy::MakeRoom(HOUR), IdlePolicy::Close(HOUR)] {
+        let server = start_with(|options| {
+            options.connections_max = 2;
+            options.idle = idle;
+        });
+        let mut clients = [(); 2].map(|()| Client::connect(&server));
+        clients.iter_mut().for_each(|client| client.ask(b"get k\r\n", b"END\r\n"));
+        Client::connect(&server).hear_last(b"ERROR Too many open connections\r\n");
+        assert_eq!(clients[0].stat("rejected_connections"), 1, "{idle:?}");
+        assert_eq!(clients[0].stat("total_connections"), 2, "{idle:?}");
+
+        let [mut client, other] = clients;
+        drop(other);
+        until(|| client.stat("curr_connections") == 1);
+        Client::connect(&server).ask(b"get k\r\n", b"END\r\n");
+    }
+}
+
+#[test]
+fn the_longest_idle_connection_makes_room() {
+    let server = start_with(|options| {
+        options.connections_max = 3;
+        options.threads = 2;
+        options.idle = IdlePolicy::MakeRoom(Duration::ZERO);
+    });
+    let mut clients = [(); 3].map(|()| Client::connect(&server));
+    clients.iter_mut().for_each(|client| client.ask(b"get k\r\n", b"END\r\n"));
+    // The newcomer's worker is asked first, and each has an idle connection.
+    let mut newcomer = Client::connect(&server);
+    newcomer.ask(b"get k\r\n", b"END\r\n");
+    assert_eq!(newcomer.stat("curr_connections"), 3);
+    assert_eq!(newcomer.stat("total_connections"), 4);
+    assert_eq!(newcomer.stat("rejected_connections"), 0);
+    assert_eq!(newcomer.stat("idle_kicks"), 1);
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_its_time() {
+    let server = start_with(|options| {
+        options.idle = IdlePolicy::Close(Duration::from_secs(1));
+    });
+    let mut idle = Client::connect(&server);
+    idle.ask(b"get k\r\n", b"END\r\n");
+    let mut never_spoke = Client::connect(&server);
+    idle.hear_last(b"");
+    never_spoke.hear_last(b"");
+    assert_eq!(stat(&server, "idle_kicks"), 2);
+}
+
+#[test]
+fn a_stopping_server_sends_the_answers_that_it_owes() {
+    let server = start();
+    let mut client = Client::connect(&server);
+    let value = vec![b'v'; 1_000_000];
+    client.say(b"set big 0 0 1000000\r\n");
+    client.say(&value);
+    client.ask(b"\r\n", b"STORED\r\n");
+    let hits = 20;
+    client.say("get big\r\n".repeat(hits).as_bytes());
+    until(|| stat(&server, "get_hits") == hits as u64);
+
+    let address = server.addresses()[0].clone();
+    let stopping = std::thread::spawn(move || server.stop());
+    let mut answers = Vec::new();
+    for _ in 0..hits {
+        answers.extend_from_slice(b"VALUE big 0 1000000\r\n");
+        answers.extend_from_slice(&value);
+        answers.extend_from_slice(b"\r\nEND\r\n");
+    }
+    client.hear_last(&answers);
+    stopping.join().unwrap().unwrap();
+    let ListenAddress::Tcp(address) = address else { panic!("a TCP address was bound") };
+    assert!(TcpListener::bind(address).is_ok(), "the port is free again");
+}
+
+#[test]
+fn a_server_stops_while_connections_are_idle() {
+    let server = start();
+    let mut clients = [(); 10].map(|()| Client::connect(&server));
+    clients.iter_mut().for_each(|client| client.ask(b"get k\r\n", b"END\r\n"));
+    server.stop().unwrap();
+    clients.iter_mut().for_each(|client| client.hear_last(b""));
+}
+
+#[test]
+fn two_servers_share_nothing() {
+    let (one, other) = (start(), start());
+    Client::connect(&one).ask(b"set k 0 0 1\r\nx\r\n", b"STORED\r\n");
+    Client::connect(&other).ask(b"get k\r\n", b"END\r\n");
+    assert_eq!((stat(&one, "cmd_set"), stat(&other, "cmd_set")), (1, 0));
+    assert_eq!((stat(&one, "cmd_get"), stat(&other, "cmd_get")), (0, 1));
+}
+
+#[test]
+fn the_defaults_are_loopback_only() {
+    let options = ServerOptions::default();
+    let loopback = |address: &ListenAddress| match address {
+        ListenAddress::Tcp(address) => address.ip().is_loopback(),
+        ListenAddress::Unix { .. } => true,
+    };
+    assert!(options.listeners.iter().all(loopback));
+}
