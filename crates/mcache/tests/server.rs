@@ -135,7 +135,11 @@ fn every_listener_is_served() {
         client.ask(format!("set k{n} 0 0 1\r\n{n}\r\n").as_bytes(), b"STORED\r\n");
     }
     let mut unix = support::connect_unix(&path);
-    support::exchange(&mut unix, b"get k0\r\nget k1\r\n", b"VALUE k0 0 1\r\n0\r\nEND\r\nVALUE k1 0 1\r\n1\r\nEND\r\n");
+    support::exchange(
+        &mut unix,
+        b"get k0\r\nget k1\r\n",
+        b"VALUE k0 0 1\r\n0\r\nEND\r\nVALUE k1 0 1\r\n1\r\nEND\r\n",
+    );
     server.stop().unwrap();
     assert!(!path.exists(), "the socket file goes with the server");
 }

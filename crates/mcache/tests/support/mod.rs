@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use mcache::{Server, ServerOptions};
 use mcache_net::ListenAddress;
+use mcache_store::eviction::policy;
+use mcache_store::{EngineOptions, SimpleStorageEngine, SizeLimit};
 
 /// Longer than anything here takes; reaching it fails the test.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -147,4 +149,13 @@ fn assert_same(heard: &[u8], expected: &[u8]) {
             near(expected)
         );
     }
+}
+
+fn engine() -> SimpleStorageEngine {
+    SimpleStorageEngine::new(&EngineOptions {
+        capacity: 64 << 20,
+        item_size: SizeLimit::Item(8 << 20),
+        evict: true,
+        policy: policy("lru").unwrap(),
+    })
 }
