@@ -47,6 +47,43 @@ impl Ledger {
     }
 }
 
+/// Bytes taken ahead of a write; what is not spent is given back when it is dropped.
+#[derive(Debug)]
+pub struct Credit<'l> {
+    ledger: &'l Ledger,
+    bytes: u64,
+}
+
+impl<'l> Credit<'l> {
+    /// Takes over `bytes` that were taken from `ledger`.
+    pub fn on(ledger: &'l Ledger, bytes: u64) -> Self {
+        Self { ledger, bytes }
+    }
+
+    /// Takes what is missing to `bytes`, if it is to be had.
+    pub fn cover(&mut self, bytes: u64) -> bool {
+        let covered = self.ledger.try_take(bytes.saturating_sub(self.bytes));
+        if covered {
+            self.bytes = self.bytes.max(bytes);
+        }
+        covered
+    }
+
+    /// Puts `bytes`, which have to be covered, to their use.
+    pub fn spend(&mut self, bytes: u64) {
+        debug_assert!(bytes <= self.bytes, "spent {bytes} of {}", self.bytes);
+        self.bytes -= bytes;
+    }
+}
+
+impl Drop for Credit<'_> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.ledger.give_back(self.bytes);
+        }
+    }
+}
+
 /// Bytes taken for a value that is still arriving; given back when it is dropped.
 #[derive(Debug)]
 pub struct Claim {
@@ -92,6 +129,17 @@ mod tests {
         ledger.give_back(4);
         assert!(ledger.try_take(4));
         assert_eq!(ledger.used(), 10);
+    }
+
+    #[test]
+    fn unspent_credit_is_given_back() {
+        let ledger = Ledger::new(10);
+        let mut credit = Credit::on(&ledger, 0);
+        assert!(credit.cover(4) && credit.cover(8) && credit.cover(3) && !credit.cover(11));
+        assert_eq!(ledger.used(), 8);
+        credit.spend(5);
+        drop(credit);
+        assert_eq!(ledger.used(), 5);
     }
 
     #[test]

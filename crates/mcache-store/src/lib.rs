@@ -13,7 +13,10 @@ mod record;
 pub mod semantics;
 mod sequence;
 mod simple;
+mod stripe;
+mod striped;
 
 pub use engine::{EngineOptions, Reservation, SizeLimit, StorageEngine};
 pub use record::{Arriving, Blob, Held};
 pub use simple::SimpleStorageEngine;
+pub use striped::StripedStorageEngine;

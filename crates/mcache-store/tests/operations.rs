@@ -7,7 +7,9 @@ use mcache_base::Expiry;
 use mcache_base::operation::{
     Count, Counted, Delete, Deleted, Fetch, Miss, Refusal, Store, StoreMode, Stored,
 };
-use mcache_store::{EngineOptions, Reservation, SimpleStorageEngine, SizeLimit, StorageEngine};
+use mcache_store::{
+    EngineOptions, Reservation, SimpleStorageEngine, SizeLimit, StorageEngine, StripedStorageEngine,
+};
 
 /// Runs a test on every engine.
 macro_rules! on_every_engine {
@@ -17,6 +19,7 @@ macro_rules! on_every_engine {
         fn $name() {
             fn run<E: StorageEngine>($new: impl Fn(&EngineOptions) -> Bench<E>) $body
             run(|options| Bench(SimpleStorageEngine::new(options)));
+            run(|options| Bench(StripedStorageEngine::new(options)));
         }
     )+};
 }
