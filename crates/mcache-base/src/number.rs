@@ -5,7 +5,7 @@ pub const U64_DIGITS_MAX: usize = 20;
 
 /// Parses an unsigned decimal: digits only, at least one, no sign, no overflow.
 pub fn parse_u64(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || text.len() > U64_DIGITS_MAX {
+    if text.is_empty() {
         return None;
     }
     let mut number = 0u64;
@@ -92,5 +92,6 @@ mod tests {
         assert_eq!(parse_i32(b"-2147483648"), Some(i32::MIN));
         assert_eq!(parse_i64(b"-9223372036854775808"), Some(i64::MIN));
         assert_eq!(parse_i64(b"+7"), Some(7));
+        assert_eq!(parse_u64(b"000000000000000000000000000007"), Some(7), "zeros in front");
     }
 }

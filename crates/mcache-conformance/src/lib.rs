@@ -5,6 +5,7 @@
 //! memcached, which proves them, and against mcache in memory and over real sockets.
 
 mod house;
+mod memory;
 mod pattern;
 mod play;
 mod process;
@@ -13,9 +14,13 @@ mod transcript;
 use std::path::{Path, PathBuf};
 
 pub use house::{Connection, House, Received, Started};
+pub use memory::{Memory, memory_houses};
 pub use play::{Feed, Report, play, play_all};
 pub use process::{Program, Transport};
 pub use transcript::{Server, Transcript};
+
+/// The directories of conformance/ whose protocols mcache speaks.
+pub const TOPICS: &[&str] = &["text"];
 
 /// The transcripts of the project: `topic` is a directory of conformance/.
 pub fn transcripts(topic: &str) -> Result<Vec<Transcript>, String> {

@@ -3,16 +3,18 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use mcache_conformance::{House, Program, Report, Transcript, Transport, play_all, transcripts};
+use mcache_conformance::{
+    House, Program, Report, TOPICS, Transcript, Transport, memory_houses, play_all, transcripts,
+};
 
 const HELP: &str = "\
-usage: conformance --against PROGRAM [--house tcp|unix] [--topic TOPIC]... [FILE]...
-  --against PROGRAM  a server program, by path or found in PATH; may be given several times
-  --house tcp|unix   how to connect to it (tcp)
-  --topic TOPIC      a directory of conformance/ (text, meta, binary); all if none is given
-  FILE               single transcripts instead";
-
-const TOPICS: [&str; 3] = ["text", "meta", "binary"];
+usage: conformance [--house session] [--topic TOPIC]... [FILE]...
+       conformance --against PROGRAM [--house tcp|unix] [--topic TOPIC]... [FILE]...
+  --against PROGRAM  a server program, by path or found in PATH
+  --house            what the transcripts are played in: a server over TCP or a unix socket,
+                     or, without a server, sessions in memory
+  --topic TOPIC      a directory of conformance/; every one if neither topic nor file is given
+  FILE               a single transcript";
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1)) {
@@ -25,42 +27,55 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(mut arguments: impl Iterator<Item = String>) -> Result<bool, String> {
-    let mut programs = Vec::new();
-    let mut transport = Transport::Tcp;
-    let mut topics = Vec::new();
-    let mut played = Vec::new();
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
-        match argument.as_str() {
-            "--against" => programs.push(value()?),
-            "--topic" => topics.push(value()?),
-            "--house" => {
-                transport = match value()?.as_str() {
-                    "tcp" => Transport::Tcp,
-                    "unix" => Transport::Unix,
-                    other => return Err(format!("no house `{other}`")),
-                }
+/// What the command line asks for.
+#[derive(Default)]
+struct Arguments {
+    against: Option<String>,
+    house: Option<String>,
+    transcripts: Vec<Transcript>,
+}
+
+impl Arguments {
+    fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut parsed = Self::default();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or(format!("{word} needs a value"));
+            match word.as_str() {
+                "--against" => parsed.against = Some(value()?),
+                "--house" => parsed.house = Some(value()?),
+                "--topic" => parsed.transcripts.extend(transcripts(&value()?)?),
+                option if option.starts_with('-') => return Err(format!("no option `{option}`")),
+                file => parsed.transcripts.push(Transcript::read(Path::new(file))?),
             }
-            option if option.starts_with('-') => return Err(format!("no option `{option}`")),
-            file => played.push(Transcript::read(Path::new(file))?),
         }
+        if parsed.transcripts.is_empty() {
+            for topic in TOPICS {
+                parsed.transcripts.extend(transcripts(topic)?);
+            }
+        }
+        Ok(parsed)
     }
-    if programs.is_empty() {
-        return Err("no --against".to_owned());
+
+    fn houses(&self) -> Result<Vec<Box<dyn House>>, String> {
+        let transport = match (&self.against, self.house.as_deref()) {
+            (None, None | Some("session")) => return Ok(memory_houses()),
+            (Some(_), None | Some("tcp")) => Transport::Tcp,
+            (Some(_), Some("unix")) => Transport::Unix,
+            (None, Some(_)) => return Err("that house needs --against".to_owned()),
+            (Some(_), Some(house)) => return Err(format!("no house `{house}` for a server")),
+        };
+        let program = self.against.as_deref().unwrap_or_default();
+        Ok(vec![Box::new(Program::new(Path::new(program), transport)?)])
     }
-    if topics.is_empty() && played.is_empty() {
-        topics.extend(TOPICS.map(str::to_owned));
-    }
-    for topic in &topics {
-        played.extend(transcripts(topic)?);
-    }
+}
+
+fn run(words: impl Iterator<Item = String>) -> Result<bool, String> {
+    let arguments = Arguments::parse(words)?;
     let mut good = true;
-    for program in &programs {
-        let house = Program::new(Path::new(program), transport)?;
-        let report = play_all(&house, &played);
-        print(&house, &report);
-        good &= report.failures.is_empty();
+    for house in arguments.houses()? {
+        let report = play_all(&*house, &arguments.transcripts);
+        print(&*house, &report);
+        good &= report.failed == 0;
     }
     Ok(good)
 }
