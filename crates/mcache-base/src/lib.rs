@@ -10,6 +10,7 @@ pub mod limits;
 pub mod number;
 pub mod operation;
 pub mod outgoing;
+pub mod slab_class;
 pub mod stats;
 pub mod time;
 

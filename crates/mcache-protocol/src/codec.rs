@@ -5,6 +5,7 @@ use mcache_base::operation::Store;
 use mcache_base::{Item, Now};
 
 use crate::binary;
+use crate::meta;
 use crate::outcome::{Outcome, WireError};
 use crate::output::Output;
 use crate::request::Request;
@@ -123,10 +124,9 @@ impl Codec {
         now: Now,
         out: &mut Output<I::Pin>,
     ) {
-        let _ = now;
         match style {
             Style::Text(style) => text::encode(*style, outcome, out),
-            Style::Meta(_) => {}
+            Style::Meta(style) => meta::encode(style, outcome, now, out),
             Style::Binary(style) => binary::encode(style, outcome, out),
         }
     }

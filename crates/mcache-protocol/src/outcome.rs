@@ -81,6 +81,28 @@ wire_errors! {
     BadDataChunk = "CLIENT_ERROR bad data chunk", 0x04;
     /// More behind the key of a delete than a time.
     DeleteUsage = "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]", 0x04;
+    /// More tokens than a meta command may have.
+    TooManyFlags = "CLIENT_ERROR options flags are too long", 0x04;
+    /// The same flag twice.
+    DuplicateFlag = "CLIENT_ERROR duplicate flag", 0x04;
+    /// No such flag.
+    InvalidFlag = "CLIENT_ERROR invalid flag", 0x04;
+    /// Any mistake in the flags of ma.
+    InvalidOrDuplicateFlag = "CLIENT_ERROR invalid or duplicate flag", 0x04;
+    /// The token of a flag is no number.
+    BadToken = "CLIENT_ERROR bad token in command line format", 0x04;
+    /// The token of flag J is no number.
+    BadInitialFlag = "CLIENT_ERROR invalid numeric initial value", 0x04;
+    /// The token of flag D is no number.
+    BadDeltaFlag = "CLIENT_ERROR invalid numeric delta value", 0x04;
+    /// ms knows no such mode.
+    BadStoreMode = "CLIENT_ERROR invalid mode for ms M token", 0x04;
+    /// ma knows no such mode.
+    BadCountMode = "CLIENT_ERROR invalid mode for ma M token", 0x04;
+    /// A key that is said to be base64 is not.
+    BadKeyEncoding = "CLIENT_ERROR error decoding key", 0x04;
+    /// The opaque token is over its limit.
+    OpaqueTooLong = "CLIENT_ERROR opaque token too long", 0x04;
     /// An exptime that is no number.
     BadExptime = "CLIENT_ERROR invalid exptime argument", 0x04;
     /// A delta that is no number.

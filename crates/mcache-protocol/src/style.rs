@@ -45,10 +45,12 @@ impl From<TextStyle> for Style<'_> {
 /// Meta.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetaStyle<'b> {
-    /// The second letter of the command: `g`, `s`, `d`, `a`, `n` or `e`.
-    pub command: u8,
+    /// The command.
+    pub command: MetaCommand,
     /// The key as it stood in the request (in base64, if it came so).
     pub key: &'b [u8],
+    /// Flag `b`: the key came in base64.
+    pub binary_key: bool,
     /// The request's flags, as they came.
     pub flags: &'b [u8],
     /// Flag `q`: keep quiet about the common outcome.
@@ -57,6 +59,48 @@ pub struct MetaStyle<'b> {
     pub value: bool,
     /// With `value`: leave it out if the item still has this cas unique (flag `C` of mg).
     pub unless_cas: Option<u64>,
+    /// Bytes of data that came with ms.
+    pub data_len: usize,
+}
+
+impl<'b> MetaStyle<'b> {
+    /// The style of a command without flags.
+    pub fn new(command: MetaCommand) -> Self {
+        Self {
+            command,
+            key: &[],
+            binary_key: false,
+            flags: &[],
+            quiet: false,
+            value: false,
+            unless_cas: None,
+            data_len: 0,
+        }
+    }
+}
+
+impl<'b> From<MetaStyle<'b>> for Style<'b> {
+    #[inline]
+    fn from(style: MetaStyle<'b>) -> Self {
+        Style::Meta(style)
+    }
+}
+
+/// A command of meta.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetaCommand {
+    /// `mg`
+    Fetch,
+    /// `ms`
+    Store,
+    /// `md`
+    Delete,
+    /// `ma`
+    Count,
+    /// `mn`
+    Noop,
+    /// `me`
+    Inspect,
 }
 
 /// Binary.

@@ -3,6 +3,7 @@
 use mcache_base::limits::LINE_MAX;
 
 use crate::codec::{Decoded, KeyScratch};
+use crate::meta;
 use crate::outcome::WireError;
 use crate::request::Request;
 use crate::style::{Style, TextStyle};
@@ -112,9 +113,8 @@ impl Decoder {
             (Shape::Storage { compare }, Operation::Store(mode)) => {
                 storage::decode(line, rest, mode, compare)
             }
-            (Shape::Meta | Shape::MetaStorage | Shape::MetaBare, _) => {
-                let _ = scratch;
-                simple::unknown(line)
+            (Shape::Meta | Shape::MetaStorage | Shape::MetaBare, operation) => {
+                meta::decode(operation, line, rest, scratch)
             }
             _ => simple::decode(verb, line, rest),
         }
@@ -186,7 +186,7 @@ pub(super) fn refused<'b>(error: WireError, line: Line<'b>) -> Decoded<'b> {
 
 /// Refuses a line and the `swallow` bytes of data behind it, saying nothing if `noreply`.
 #[cold]
-pub(super) fn refused_unless<'b>(
+pub(crate) fn refused_unless<'b>(
     noreply: bool,
     error: WireError,
     line: Line<'b>,

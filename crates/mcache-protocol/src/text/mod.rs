@@ -9,3 +9,8 @@ mod storage;
 
 pub use decode::Decoder;
 pub use encode::encode;
+
+pub(crate) use decode::refused_unless;
+pub(crate) use encode::error;
+pub(crate) use line::{Line, Tokens};
+pub(crate) use storage::{BLOCK_END, body_len};
