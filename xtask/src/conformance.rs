@@ -1,38 +1,86 @@
 //! `conformance`: plays transcripts, against mcache in all its houses or a server of your choice.
 
+use std::path::Path;
+
+use mcache_conformance::{
+    House, Program, Report, TOPICS, Transcript, Transport, memory_houses, play_all, transcripts,
+};
+
 use crate::shell;
 
-/// Runs the command.
-pub fn run(arguments: &[String]) -> Result<(), String> {
-    let given = |option: &str| arguments.iter().any(|argument| argument == option);
-    if given("--against") {
-        return play(arguments);
-    }
-    let mut failed = Vec::new();
-    for house in ["session", "tcp", "unix"] {
-        let chosen = arguments.windows(2).find(|pair| pair[0] == "--house");
-        if chosen.is_some_and(|pair| pair[1] != house) {
-            continue;
-        }
-        let mut all = arguments.to_vec();
-        if chosen.is_none() {
-            all.extend(["--house".to_owned(), house.to_owned()]);
-        }
-        if house != "session" {
-            let server = shell::build_server()?;
-            all.extend(["--against".to_owned(), server.to_string_lossy().into_owned()]);
-        }
-        if let Err(error) = play(&all) {
-            failed.push(error);
-        }
-    }
-    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }
+/// What the command line asks for.
+#[derive(Default)]
+struct Arguments {
+    /// The server program; mcache, built now, if there is none.
+    against: Option<String>,
+    /// `session`, `tcp` or `unix`; all that there are if there is none.
+    house: Option<String>,
+    transcripts: Vec<Transcript>,
 }
 
-fn play(arguments: &[String]) -> Result<(), String> {
-    let mut cargo = shell::cargo();
-    cargo.args(["run", "--quiet", "--package", "mcache-conformance", "--"]);
-    // Files are given as seen from where the user is.
-    cargo.current_dir(std::env::current_dir().map_err(|error| error.to_string())?);
-    shell::run(cargo.args(arguments))
+/// Runs the command.
+pub fn run(words: &[String]) -> Result<(), String> {
+    let arguments = Arguments::parse(words)?;
+    let mut failed = 0;
+    for house in arguments.houses()? {
+        let report = play_all(&*house, &arguments.transcripts);
+        print(&*house, &report);
+        failed += report.failed;
+    }
+    if failed == 0 { Ok(()) } else { Err(format!("{failed} failed")) }
+}
+
+impl Arguments {
+    fn parse(words: &[String]) -> Result<Self, String> {
+        let mut parsed = Self::default();
+        let mut words = words.iter().cloned();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or(format!("{word} needs a value"));
+            match word.as_str() {
+                "--against" => parsed.against = Some(value()?),
+                "--house" => parsed.house = Some(value()?),
+                "--topic" => parsed.transcripts.extend(transcripts(&value()?)?),
+                option if option.starts_with('-') => return Err(format!("no option `{option}`")),
+                file => parsed.transcripts.push(Transcript::read(Path::new(file))?),
+            }
+        }
+        if parsed.transcripts.is_empty() {
+            for topic in TOPICS {
+                parsed.transcripts.extend(transcripts(topic)?);
+            }
+        }
+        Ok(parsed)
+    }
+
+    fn houses(&self) -> Result<Vec<Box<dyn House>>, String> {
+        let house = self.house.as_deref();
+        if house.is_some_and(|house| !["session", "tcp", "unix"].contains(&house)) {
+            return Err("there are the houses session, tcp and unix".to_owned());
+        }
+        let mut houses = Vec::new();
+        if self.against.is_none() && house.is_none_or(|house| house == "session") {
+            houses = memory_houses();
+        }
+        for (name, transport) in [("tcp", Transport::Tcp), ("unix", Transport::Unix)] {
+            if house.is_none_or(|house| house == name) {
+                houses.push(Box::new(self.program(transport)?));
+            }
+        }
+        Ok(houses)
+    }
+
+    fn program(&self, transport: Transport) -> Result<Program, String> {
+        match &self.against {
+            Some(program) => Program::new(Path::new(program), transport),
+            None => Program::new(&shell::build_server()?, transport),
+        }
+    }
+}
+
+fn print(house: &dyn House, report: &Report) {
+    for (word, list) in [("known", &report.known), ("skipped", &report.skipped)] {
+        list.iter().for_each(|line| println!("{word}  {line}"));
+    }
+    report.failures.iter().for_each(|failure| println!("FAILED  {failure}"));
+    println!("{}: {}", house.name(), report.summary());
 }

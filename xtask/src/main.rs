@@ -18,7 +18,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "ci", about: "everything that CI runs", run: ci::run },
     Command {
         name: "conformance",
-        about: "play transcripts: [--against PROGRAM] [--house session|tcp|unix] [FILE...]",
+        about: "play transcripts: [--against PROGRAM] [--house session|tcp|unix] \
+                [--topic text|meta|binary] [FILE...]",
         run: conformance::run,
     },
     Command { name: "test", about: "the tests of all crates", run: test::run },

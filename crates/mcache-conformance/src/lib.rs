@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub use house::{Connection, House, Received, Started};
 pub use memory::{Memory, memory_houses};
 pub use play::{Feed, Report, play, play_all};
-pub use process::{Program, Transport};
+pub use process::{Program, Serving, Transport};
 pub use transcript::{Server, Transcript};
 
 /// The directories of conformance/ whose protocols mcache speaks.

@@ -10,7 +10,9 @@ use mcache_base::{Counters, MEMCACHED_LEVEL, Now, Outgoing, Stat};
 use mcache_protocol::{Output, Protocols, StatLine};
 use mcache_session::{Context, Host, Next, Session};
 use mcache_store::eviction::POLICIES;
-use mcache_store::{EngineOptions, SimpleStorageEngine, SizeLimit, StorageEngine};
+use mcache_store::{
+    EngineOptions, SimpleStorageEngine, SizeLimit, StorageEngine, StripedStorageEngine,
+};
 
 use crate::house::{Connection, House, Received, Started};
 use crate::transcript::Server;
@@ -33,7 +35,10 @@ impl<E: StorageEngine> Memory<E> {
 
 /// A house for each engine.
 pub fn memory_houses() -> Vec<Box<dyn House>> {
-    vec![Box::new(Memory::new("simple", SimpleStorageEngine::new))]
+    vec![
+        Box::new(Memory::new("simple", SimpleStorageEngine::new)),
+        Box::new(Memory::new("striped", StripedStorageEngine::new)),
+    ]
 }
 
 impl<E: StorageEngine> House for Memory<E> {

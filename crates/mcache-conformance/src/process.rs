@@ -58,6 +58,23 @@ impl Program {
         Ok(Self { path: path.to_owned(), transport, server })
     }
 
+    /// Starts the program, with these options besides those that tell it where to listen, and
+    /// waits until it accepts connections.
+    pub fn serve(&self, options: &[String]) -> Result<Serving, String> {
+        let mut last_error = String::new();
+        for _ in 0..STARTS {
+            let address = Address::free(self.transport)?;
+            let child = self.command(&address, options).spawn();
+            let child = child.map_err(|error| format!("{}: {error}", self.path.display()))?;
+            let mut serving = Serving { child, address };
+            match serving.wait() {
+                Ok(()) => return Ok(serving),
+                Err(error) => last_error = error,
+            }
+        }
+        Err(last_error)
+    }
+
     fn command(&self, address: &Address, options: &[String]) -> Command {
         let mut command = Command::new(&self.path);
         command.arg0("memcached").args(["-u", "root", "-U", "0"]);
@@ -83,18 +100,7 @@ impl House for Program {
     }
 
     fn start(&self, options: &[String]) -> Result<Option<Box<dyn Started>>, String> {
-        let mut last_error = String::new();
-        for _ in 0..STARTS {
-            let address = Address::free(self.transport)?;
-            let child = self.command(&address, options).spawn();
-            let child = child.map_err(|error| format!("{}: {error}", self.path.display()))?;
-            let mut running = Running { child, address };
-            match running.wait() {
-                Ok(()) => return Ok(Some(Box::new(running))),
-                Err(error) => last_error = error,
-            }
-        }
-        Err(last_error)
+        Ok(Some(Box::new(self.serve(options)?)))
     }
 }
 
@@ -139,12 +145,26 @@ impl Address {
     }
 }
 
-struct Running {
+/// A server that accepts connections. Dropping it kills it.
+pub struct Serving {
     child: Child,
     address: Address,
 }
 
-impl Running {
+impl Serving {
+    /// Where it listens: `127.0.0.1:PORT`, or the path of its socket.
+    pub fn address(&self) -> String {
+        match &self.address {
+            Address::Tcp(port) => format!("127.0.0.1:{port}"),
+            Address::Unix(path) => path.to_string_lossy().into_owned(),
+        }
+    }
+
+    /// Its process id.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until the server accepts connections.
     fn wait(&mut self) -> Result<(), String> {
         let begin = Instant::now();
@@ -161,7 +181,7 @@ impl Running {
     }
 }
 
-impl Started for Running {
+impl Started for Serving {
     fn connect(&mut self) -> Result<Box<dyn Connection>, String> {
         let socket = self.address.connect().map_err(|error| error.to_string())?;
         let reader = socket.clone_handle().map_err(|error| error.to_string())?;
@@ -177,7 +197,7 @@ impl Started for Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Serving {
     fn drop(&mut self) {
         // An error means that it has ended already.
         let _ = self.child.kill();
