@@ -3,13 +3,17 @@
 mod acceptor;
 mod clock;
 mod connection;
+pub mod failure;
 mod host;
 mod mailbox;
 pub mod options;
 pub mod server;
+pub mod settings;
 mod shared;
 pub mod signals;
 mod worker;
 
+pub use failure::Failure;
 pub use options::{IdlePolicy, ServerOptions};
 pub use server::{Server, Stopper};
+pub use settings::{Habits, Invocation, Settings};

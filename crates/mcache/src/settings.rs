@@ -1,0 +1,225 @@
+//! What the user said: the table of settings, the command line and the file that fill it in.
+//!
+//! Every row of [`table`] makes a field of [`Settings`], its defaults, its options on the command
+//! line, its key in the file, its lines in the help, in `stats settings` and in docs/settings.md.
+//! Nothing below this crate sees a setting: [`crate::lower`] turns them into plain options.
+
+mod command_line;
+mod file;
+mod help;
+mod listen;
+mod read;
+mod show;
+mod table;
+
+use std::ffi::OsString;
+
+use mcache_base::limits::ITEM_SIZE_CEILING;
+use mcache_protocol::StatLine;
+use mcache_store::SizeLimit;
+
+use crate::failure::Failure;
+
+pub use listen::{ListenOn, Port};
+pub use table::{NOT_YET, NotYet, SETTINGS, Settings};
+
+/// The smallest item size limit (`-I`), in bytes, as memcached.
+const ITEM_SIZE_MIN: u64 = 1024;
+
+/// Whose defaults and habits the program has: decided by the name it is started under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Habits {
+    /// mcache's own: loopback only, 1 GB, warns about root.
+    Mcache,
+    /// memcached's: all interfaces, 64 MB, refuses to be root without `-u`.
+    Memcached,
+}
+
+impl Habits {
+    /// The habits of a program started as `program`: a path whose last part is the name.
+    pub fn of(program: &std::path::Path) -> Self {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("memcached") { Self::Memcached } else { Self::Mcache }
+    }
+}
+
+/// Where items live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// One lock over everything: slow, and obviously right.
+    Simple,
+    /// Many locks, each over a share of the keys.
+    Striped,
+}
+
+impl Engine {
+    /// Every engine.
+    pub const ALL: [Self; 2] = [Self::Simple, Self::Striped];
+
+    /// The name that `--engine` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Simple => "simple",
+            Self::Striped => "striped",
+        }
+    }
+}
+
+/// What a command line asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Invocation {
+    /// To serve with these settings.
+    Serve(Box<Settings>),
+    /// To print this text and end.
+    Print(String),
+}
+
+/// A row of the table: one setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// The field's name.
+    pub name: &'static str,
+    /// One sentence or two.
+    pub about: &'static str,
+    /// How it can be said. None: the row only stands in `stats settings`.
+    pub spellings: &'static [Spelling],
+    /// The name in `stats settings`, if memcached has one.
+    pub stat: Option<&'static str>,
+    /// Why the setting changes nothing here, if so: it tunes what mcache does not have.
+    pub no_effect: Option<&'static str>,
+    /// The value as a person and `stats settings` read it.
+    pub show: fn(&Settings) -> String,
+}
+
+/// One way to say a setting.
+#[derive(Debug)]
+pub struct Spelling {
+    /// `-m`, `--memory-limit` or `-o idle_timeout`.
+    pub words: &'static [&'static str],
+    /// What the value is called in the help; `[NAME]` if it may be left out. A switch has none.
+    pub takes: Option<&'static str>,
+    /// Reads the value (empty if there is none) into its field, or says what it should have been.
+    pub set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+impl Spelling {
+    /// Whether a value has to follow.
+    pub fn needs_value(&self) -> bool {
+        self.takes.is_some_and(|takes| !takes.starts_with('['))
+    }
+
+    /// The key in the file: the first long name without its dashes.
+    pub fn key(&self) -> Option<&'static str> {
+        self.words.iter().find_map(|word| word.strip_prefix("--"))
+    }
+}
+
+/// A setting that was said, not yet read.
+struct Assignment {
+    setting: &'static Setting,
+    spelling: &'static Spelling,
+    /// Where it was said, for the error line: `-m`, or `file:line: key`.
+    said: String,
+    /// Empty for a switch.
+    value: String,
+}
+
+impl Settings {
+    /// Reads a command line without its program name, and the file that it names.
+    pub fn from_command_line(
+        habits: Habits,
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<Invocation, Failure> {
+        let said = match command_line::read(habits, arguments)? {
+            command_line::Said::Assignments(said) => said,
+            command_line::Said::Print(text) => return Ok(Invocation::Print(text)),
+        };
+        let mut settings = Self::defaults(habits);
+        settings.apply(said.iter().filter(|it| it.setting.name == "config"))?;
+        if let Some(path) = &settings.config {
+            let in_file = file::read(path)?;
+            let overruled =
+                |it: &&Assignment| said.iter().any(|by| by.setting.name == it.setting.name);
+            settings.apply(in_file.iter().filter(|it| !overruled(it)))?;
+        }
+        settings.apply(said.iter())?;
+        settings.check()?;
+        settings.threads_per_udp = if settings.listen.len() > 1 { 1 } else { settings.threads };
+        Ok(Invocation::Serve(Box::new(settings)))
+    }
+
+    /// Whether the user said anything about the setting called `name`.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.given.contains(&name)
+    }
+
+    /// The settings that were given and change nothing here, each with the reason.
+    pub fn without_effect(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        SETTINGS
+            .iter()
+            .filter(|setting| self.is_given(setting.name))
+            .filter_map(|setting| Some((setting.spellings.first()?.words[0], setting.no_effect?)))
+    }
+
+    /// The lines of `stats settings`, in memcached's order.
+    pub fn each(&self) -> Vec<StatLine> {
+        SETTINGS
+            .iter()
+            .filter_map(|setting| {
+                let name = setting.stat?.to_owned();
+                Some(StatLine { name, value: (setting.show)(self) })
+            })
+            .collect()
+    }
+
+    fn apply<'a>(
+        &mut self,
+        assignments: impl Iterator<Item = &'a Assignment>,
+    ) -> Result<(), Failure> {
+        for Assignment { setting, spelling, said, value } in assignments {
+            (spelling.set)(self, value).map_err(|should| {
+                let at = [said.as_str(), value].join(" ");
+                Failure::usage(format!("{}: {should}", at.trim()))
+            })?;
+            if !self.is_given(setting.name) {
+                self.given.push(setting.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what only shows when all settings are known.
+    fn check(&self) -> Result<(), Failure> {
+        if let SizeLimit::Item(limit) = self.item_size {
+            let mistake = if limit < ITEM_SIZE_MIN {
+                Some("Item max size cannot be less than 1024 bytes.")
+            } else if limit > ITEM_SIZE_CEILING {
+                Some("Cannot set item size limit higher than a gigabyte.")
+            } else if limit > self.memory / 2 {
+                Some("Cannot set item size limit higher than 1/2 of memory max.")
+            } else {
+                None
+            };
+            if let Some(mistake) = mistake {
+                return Err(Failure::usage(mistake));
+            }
+        }
+        if self.hot_lru_percent + self.warm_lru_percent > 80 {
+            let mistake = "hot_lru_pct + warm_lru_pct cannot be more than 80% combined";
+            return Err(Failure::usage(mistake));
+        }
+        if self.napi_ids > self.threads {
+            return Err(Failure::usage(format!(
+                "Number of napi_ids({}) cannot be greater than number of threads({})",
+                self.napi_ids, self.threads
+            )));
+        }
+        if self.port == Port::Off && self.unix_socket.is_none() {
+            return Err(Failure::usage("nothing to listen on: port 0 and no unix socket"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

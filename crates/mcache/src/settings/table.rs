@@ -1,0 +1,523 @@
+//! THE TABLE OF SETTINGS. One row: what it is, its field, its default as mcache and its default
+//! as memcached, how it is shown, how it can be said, its name in `stats settings`.
+//!
+//! The rows stand in the order of memcached's `stats settings`. A row without a spelling is only
+//! reported; a row with `no effect` is read, checked and reported, and a line in the log says so.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mcache_protocol::Protocols;
+use mcache_store::SizeLimit;
+
+use super::{Engine, Habits, ListenOn, Port, Setting, Spelling, read, show};
+use crate::options::IdlePolicy;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const U32_MAX: u64 = u32::MAX as u64;
+
+const NO_SLABS: &str = "it tunes memcached's slabs, which mcache does not have";
+const NO_LRU: &str = "it tunes memcached's LRU, which mcache does not have";
+const NO_HASH: &str = "it tunes memcached's hash table; mcache sizes and keys its own";
+const NO_WATCH: &str = "it sizes the buffers of watch, which mcache does not have yet";
+
+const fn at_most_one(words: &'static [&'static str]) -> Option<&'static str> {
+    match words {
+        [word, ..] => Some(*word),
+        [] => None,
+    }
+}
+
+macro_rules! settings {
+    ($(
+        $(#[doc = $about:literal])+
+        $field:ident: $type:ty = $mcache:expr, $memcached:expr => $show:expr;
+        $( [ $($word:literal)+ ] $($takes:literal)? => $read:expr; )*
+        $( stat $stat:literal; )?
+        $( no effect $why:expr; )?
+    )+) => {
+        /// What the user said, over the defaults.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Settings {
+            /// Whose defaults these are.
+            pub habits: Habits,
+            /// Names of the settings that the user said something about.
+            pub given: Vec<&'static str>,
+            $( $(#[doc = $about])+ pub $field: $type, )+
+        }
+
+        impl Settings {
+            /// The settings of a user who says nothing.
+            pub fn defaults(habits: Habits) -> Self {
+                Self {
+                    habits,
+                    given: Vec::new(),
+                    $( $field: match habits {
+                        Habits::Mcache => $mcache,
+                        Habits::Memcached => $memcached,
+                    }, )+
+                }
+            }
+        }
+
+        /// Every row.
+        pub const SETTINGS: &[Setting] = &[ $( Setting {
+            name: stringify!($field),
+            about: concat!($($about),+),
+            spellings: &[ $( Spelling {
+                words: &[ $($word),+ ],
+                takes: at_most_one(&[ $($takes)? ]),
+                set: |settings, text| {
+                    let read: fn(&mut $type, &str) -> read::Reading = $read;
+                    read(&mut settings.$field, text)
+                },
+            }, )* ],
+            stat: at_most_one(&[ $($stat)? ]),
+            no_effect: at_most_one(&[ $($why)? ]),
+            show: |settings| {
+                let show: fn(&$type) -> String = $show;
+                show(&settings.$field)
+            },
+        }, )+ ];
+    };
+}
+
+settings! {
+    /// A TOML file of settings: the keys are the long options' names. What the command line says
+    /// wins over the file.
+    config: Option<PathBuf> = None, None => show::path;
+        ["--config"] "FILE" => read::path;
+
+    /// Memory for items: keys, values and everything that is kept beside them.
+    memory: u64 = 1024 * MIB, 64 * MIB => show::plain;
+        ["-m" "--memory-limit"] "MEGABYTES" => read::megabytes;
+        ["--cap"] "BYTES[k|m|g]" => read::byte_size;
+        stat "maxbytes";
+
+    /// Connections that may be open at once; one more is told so and closed.
+    connections_max: u32 = 1024, 1024 => show::plain;
+        ["-c" "--conn-limit"] "NUMBER" => read::number::<_, 1, 10_000_000>;
+        stat "maxconns";
+
+    /// TCP port to listen on; 0 for none, -1 for one that the system chooses.
+    port: Port = Port::Number(11211), Port::Number(11211) => show::plain;
+        ["-p" "--port"] "PORT" => read::port;
+        stat "tcpport";
+
+    /// UDP port to listen on; only 0 (none) is supported yet.
+    udp_port: u16 = 0, 0 => show::plain;
+        ["-U" "--udp-port"] "PORT" => read::no_udp;
+        stat "udpport";
+
+    /// Interfaces to listen on, as ADDRESS, HOST:PORT or [V6]:PORT: several with commas, or the
+    /// option repeated. Without it mcache listens on loopback, memcached on all interfaces.
+    listen: Vec<ListenOn> = Vec::new(), Vec::new() => show::listeners;
+        ["-l" "--listen"] "ADDRESS" => read::listeners;
+        stat "inter";
+
+    /// What is logged: 0 errors and warnings, 1 start and stop, 2 and 3 more for debugging. Each
+    /// -v adds 1. RUST_LOG wins over it.
+    verbosity: u32 = 1, 0 => show::plain;
+        ["-v" "--verbose"] "[LEVEL]" => read::level;
+        stat "verbosity";
+
+    /// The age of the oldest item, in seconds.
+    oldest: u32 = 0, 0 => show::plain;
+        stat "oldest";
+
+    /// Make room by evicting. Switched off, a full cache refuses to store.
+    evictions: bool = true, true => show::on_off;
+        ["-M" "--disable-evictions"] => read::off;
+        stat "evictions";
+
+    /// Who leaves first when room is needed.
+    eviction: &'static str = "lru", "lru" => show::plain;
+        ["--eviction"] "POLICY" => read::policy;
+
+    /// Where items live: `striped` has many locks, `simple` has one and is only for comparison.
+    engine: Engine = Engine::Striped, Engine::Striped => show::engine;
+        ["--engine"] "ENGINE" => read::engine;
+
+    /// Unix socket to listen on. TCP is then off; mcache keeps it on if -p or -l is given too.
+    unix_socket: Option<PathBuf> = None, None => show::path;
+        ["-s" "--unix-socket"] "PATH" => read::path;
+        stat "domain_socket";
+
+    /// Permissions of the unix socket, in octal.
+    unix_mask: u32 = 0o700, 0o700 => show::octal;
+        ["-a" "--unix-mask"] "MODE" => read::permissions;
+        stat "umask";
+
+    /// Whether a peer may stop the server.
+    shutdown_command: bool = false, false => show::yes_no;
+        stat "shutdown_command";
+
+    /// Growth from one slab class to the next.
+    growth_factor: f64 = 1.25, 1.25 => show::two_decimals;
+        ["-f" "--slab-growth-factor"] "FACTOR" => read::above_one;
+        stat "growth_factor";
+        no effect NO_SLABS;
+
+    /// Bytes of the smallest slab chunk.
+    chunk_size: u32 = 48, 48 => show::plain;
+        ["-n" "--slab-min-size"] "BYTES" => read::number::<_, 1, MIB>;
+        stat "chunk_size";
+        no effect NO_SLABS;
+
+    /// Sizes of the slab classes, with dashes between them.
+    slab_sizes: Option<String> = None, None => show::word;
+        ["-o slab_sizes"] "SIZES" => read::word;
+        no effect NO_SLABS;
+
+    /// Worker threads, each with its own event loop.
+    threads: u32 = 4, 4 => show::plain;
+        ["-t" "--threads"] "NUMBER" => read::number::<_, 1, 1024>;
+        stat "num_threads";
+
+    /// Threads that serve each UDP port.
+    threads_per_udp: u32 = 0, 0 => show::plain;
+        stat "num_threads_per_udp";
+
+    /// What ends the prefix of a key for `stats detail`.
+    stat_key_prefix: char = ':', ':' => show::plain;
+        stat "stat_key_prefix";
+
+    /// Whether `stats detail` counts.
+    detail_enabled: bool = false, false => show::yes_no;
+        stat "detail_enabled";
+
+    /// Requests served on a connection before the others get their turn.
+    requests_per_turn: u32 = 20, 20 => show::plain;
+        ["-R" "--max-reqs-per-event"] "NUMBER" => read::number::<_, 1, 1_000_000>;
+        stat "reqs_per_event";
+
+    /// Whether items have a cas unique.
+    cas_enabled: bool = true, true => show::yes_no;
+        stat "cas_enabled";
+
+    /// Connections that may wait to be accepted, for each listener.
+    backlog: u32 = 1024, 1024 => show::plain;
+        ["-b" "--listen-backlog"] "NUMBER" => read::number::<_, 1, 65_535>;
+        stat "tcp_backlog";
+
+    /// The protocol spoken: ascii, binary, or auto to let each connection's first byte decide.
+    protocols: Protocols = Protocols::Negotiated, Protocols::Negotiated => show::protocols;
+        ["-B" "--protocol"] "NAME" => read::protocols;
+        stat "binding_protocol";
+
+    /// Whether peers log in by the binary protocol.
+    auth_sasl: bool = false, false => show::yes_no;
+        stat "auth_enabled_sasl";
+
+    /// Whether peers log in by the text protocol.
+    auth_ascii: bool = false, false => show::yes_no;
+        stat "auth_enabled_ascii";
+
+    /// Largest item: -I counts its key and memcached's header (1k to 1024m, and at most half of
+    /// the memory), --max-val-size counts the value alone (0 for no limit).
+    item_size: SizeLimit = SizeLimit::Value(u64::MAX), SizeLimit::Item(MIB) => show::size;
+        ["-I" "--max-item-size"] "BYTES[k|m]" => read::item_size;
+        ["--max-val-size"] "BYTES[k|m|g]" => read::value_size;
+        stat "item_size_max";
+
+    /// Refuse connections above the limit at once, rather than let them wait.
+    maxconns_fast: bool = true, true => show::yes_no;
+        ["-o maxconns_fast"] => read::on;
+        stat "maxconns_fast";
+
+    /// log2 of the hash table's first size; 0 is memcached's own choice.
+    hashpower: u32 = 0, 0 => show::plain;
+        ["-o hashpower"] "12..32" => read::number::<_, 12, 32>;
+        stat "hashpower_init";
+        no effect NO_HASH;
+
+    /// Whether the hash table grows.
+    hash_expands: bool = true, true => show::yes_no;
+        ["-o no_hashexpand"] => read::off;
+        no effect NO_HASH;
+
+    /// Whether memory moves between slab classes.
+    slab_reassign: bool = true, true => show::yes_no;
+        ["-o slab_reassign"] => read::on;
+        ["-o no_slab_reassign"] => read::off;
+        stat "slab_reassign";
+        no effect NO_SLABS;
+
+    /// How eagerly memory moves between slab classes.
+    slab_automove: u32 = 1, 1 => show::plain;
+        ["-o slab_automove"] "[0..2]" => |field, text| match text {
+            "" => read::number::<_, 0, 2>(field, "1"),
+            _ => read::number::<_, 0, 2>(field, text),
+        };
+        ["-o no_slab_automove"] => |field, _| read::number::<_, 0, 2>(field, "0");
+        stat "slab_automove";
+        no effect NO_SLABS;
+
+    /// Ratio of ages between slab classes from which memory moves.
+    slab_automove_ratio: f64 = 0.8, 0.8 => show::two_decimals;
+        ["-o slab_automove_ratio"] "RATIO" => read::up_to_one;
+        stat "slab_automove_ratio";
+        no effect NO_SLABS;
+
+    /// Seconds that the page mover looks back.
+    slab_automove_window: u32 = 10, 10 => show::plain;
+        ["-o slab_automove_window"] "SECONDS" => read::number::<_, 3, 1800>;
+        stat "slab_automove_window";
+        no effect NO_SLABS;
+
+    /// Largest slab chunk; said in kilobytes, shown in bytes.
+    slab_chunk_max: u64 = 512 * KIB, 512 * KIB => show::plain;
+        ["-o slab_chunk_max"] "KILOBYTES" => read::units::<KIB, 1, 1024>;
+        ["-o no_chunked_items"] => |field, _| read::units::<KIB, 1, 1024>(field, "1024");
+        stat "slab_chunk_max";
+        no effect NO_SLABS;
+
+    /// Whether a thread looks for expired items.
+    lru_crawler: bool = true, true => show::yes_no;
+        ["-o lru_crawler"] => read::on;
+        ["-o no_lru_crawler"] => read::off;
+        stat "lru_crawler";
+        no effect NO_LRU;
+
+    /// Microseconds that it sleeps between items.
+    lru_crawler_sleep: u32 = 100, 100 => show::plain;
+        ["-o lru_crawler_sleep"] "MICROSECONDS" => read::number::<_, 0, 1_000_000>;
+        stat "lru_crawler_sleep";
+        no effect NO_LRU;
+
+    /// Items that it looks at per slab class; 0 for all.
+    lru_crawler_tocrawl: u32 = 0, 0 => show::plain;
+        ["-o lru_crawler_tocrawl"] "NUMBER" => read::number::<_, 0, U32_MAX>;
+        stat "lru_crawler_tocrawl";
+        no effect NO_LRU;
+
+    /// Seconds after which a stuck item is taken by force; 0 for never.
+    tail_repair_time: u32 = 0, 0 => show::plain;
+        ["-o tail_repair_time"] "SECONDS" => read::number::<_, 10, U32_MAX>;
+        stat "tail_repair_time";
+        no effect NO_LRU;
+
+    /// Whether peers may empty the cache with flush_all.
+    flush_enabled: bool = true, true => show::yes_no;
+        ["-F" "--disable-flush-all"] => read::off;
+        stat "flush_enabled";
+
+    /// Whether peers may list keys.
+    dump_enabled: bool = true, true => show::yes_no;
+        stat "dump_enabled";
+
+    /// memcached's hash function.
+    hash_algorithm: &'static str = "murmur3", "murmur3" => show::plain;
+        ["-o hash_algorithm"] "NAME" =>
+            |field, text| read::one_of(field, text, &["jenkins", "murmur3", "xxh3"]);
+        stat "hash_algorithm";
+        no effect NO_HASH;
+
+    /// Whether a thread keeps the LRU's parts in balance.
+    lru_maintainer: bool = true, true => show::yes_no;
+        ["-o lru_maintainer"] => read::on;
+        ["-o no_lru_maintainer"] => read::off;
+        stat "lru_maintainer_thread";
+        no effect NO_LRU;
+
+    /// Whether the LRU has parts.
+    lru_segmented: bool = true, true => show::yes_no;
+        stat "lru_segmented";
+
+    /// Percent of memory for the hot part.
+    hot_lru_percent: u32 = 20, 20 => show::plain;
+        ["-o hot_lru_pct"] "PERCENT" => read::number::<_, 1, 79>;
+        stat "hot_lru_pct";
+        no effect NO_LRU;
+
+    /// Percent of memory for the warm part.
+    warm_lru_percent: u32 = 40, 40 => show::plain;
+        ["-o warm_lru_pct"] "PERCENT" => read::number::<_, 1, 79>;
+        stat "warm_lru_pct";
+        no effect NO_LRU;
+
+    /// Age, against the cold part's, at which items leave the hot part.
+    hot_max_factor: f64 = 0.2, 0.2 => show::two_decimals;
+        ["-o hot_max_factor"] "FACTOR" => read::above_zero;
+        stat "hot_max_factor";
+        no effect NO_LRU;
+
+    /// Age, against the cold part's, at which items leave the warm part.
+    warm_max_factor: f64 = 2.0, 2.0 => show::two_decimals;
+        ["-o warm_max_factor"] "FACTOR" => read::above_zero;
+        stat "warm_max_factor";
+        no effect NO_LRU;
+
+    /// Whether items with a short time to live have a part of their own.
+    temporary_lru: bool = false, false => show::yes_no;
+        stat "temp_lru";
+
+    /// The longest time to live, in seconds, that counts as short.
+    temporary_ttl: u32 = 61, 61 => show::plain;
+        ["-o temporary_ttl"] "SECONDS" => read::number::<_, 0, U32_MAX>;
+        stat "temporary_ttl";
+        no effect NO_LRU;
+
+    /// Seconds after which an idle connection is closed; 0 for never. If it is not said, mcache
+    /// closes those idle for 5 seconds, and only to make room at the connection limit.
+    idle: IdlePolicy = IdlePolicy::MakeRoom(Duration::from_secs(5)), IdlePolicy::Keep => show::idle;
+        ["--timeout" "-o idle_timeout"] "SECONDS" => read::idle_seconds;
+        stat "idle_timeout";
+
+    /// Bytes of a watcher's buffer; said in kilobytes.
+    watcher_buffer: u64 = 256 * KIB, 256 * KIB => show::plain;
+        ["-o watcher_logbuf_size"] "KILOBYTES" => read::units::<KIB, 0, U32_MAX>;
+        stat "watcher_logbuf_size";
+        no effect NO_WATCH;
+
+    /// Bytes of a worker's buffer for watchers; said in kilobytes.
+    worker_watch_buffer: u64 = 64 * KIB, 64 * KIB => show::plain;
+        ["-o worker_logbuf_size"] "KILOBYTES" => read::units::<KIB, 0, U32_MAX>;
+        stat "worker_logbuf_size";
+        no effect NO_WATCH;
+
+    /// Bytes that connections' buffers may take together; 0 for no limit.
+    read_buffers_max: u64 = 0, 0 => show::plain;
+        stat "read_buf_mem_limit";
+
+    /// Whether `stats sizes` counts.
+    track_sizes: bool = false, false => show::yes_no;
+        stat "track_sizes";
+
+    /// A dead switch of memcached's.
+    inline_ascii_response: bool = false, false => show::yes_no;
+        ["-o inline_ascii_resp"] => read::on;
+        ["-o no_inline_ascii_resp"] => read::off;
+        stat "inline_ascii_response";
+        no effect "memcached itself does nothing with it any more";
+
+    /// Share of memory that the page mover keeps free.
+    slab_automove_freeratio: f64 = 0.01, 0.01 => show::three_decimals;
+        ["-o slab_automove_freeratio"] "RATIO" => read::up_to_one;
+        stat "slab_automove_freeratio";
+        no effect NO_SLABS;
+
+    /// NIC queues that have worker threads of their own.
+    napi_ids: u32 = 0, 0 => show::plain;
+        ["-N" "--napi-ids"] "NUMBER" => read::number::<_, 1, 1024>;
+        stat "num_napi_ids";
+        no effect "mcache does not sort connections by NIC queue";
+
+    /// The file that the items live in.
+    memory_file: &'static str = "(null)", "(null)" => show::plain;
+        stat "memory_file";
+
+    /// Bytes of an item's flags.
+    client_flags_size: u32 = 4, 4 => show::plain;
+        stat "client_flags_size";
+
+    /// Memory for answers, an old name that memcached warns about.
+    response_objects_max: u32 = 0, 0 => show::plain;
+        ["-o resp_obj_mem_limit"] "MEGABYTES" => read::number::<_, 0, U32_MAX>;
+        no effect "memcached itself does nothing with it any more";
+
+    /// Defaults of another version of memcached.
+    modern: bool = true, true => show::yes_no;
+        ["-o modern"] => read::on;
+        ["-o no_modern"] => read::off;
+        no effect "it chooses among memcached's own slab and LRU settings";
+
+    /// Use large pages of memory.
+    large_pages: bool = false, false => show::yes_no;
+        ["-L" "--enable-largepages"] => read::on;
+        no effect "mcache leaves the size of pages to the system";
+
+    /// Keep system calls that are not needed after the start: nothing is given up yet.
+    drop_privileges: bool = false, false => show::yes_no;
+        ["-o no_drop_privileges"] => read::off;
+
+    /// What memcached's test-suite says to every server it starts: a limit on open files that
+    /// cannot be raised is no mistake, which it never is here.
+    relaxed_privileges: bool = false, false => show::yes_no;
+        ["-o relaxed_privileges"] => read::on;
+
+    /// Run in the background.
+    daemon: bool = false, false => show::yes_no;
+        ["-d" "--daemon"] => read::on;
+
+    /// Raise the limit on the size of core files, and stay in the working directory with -d.
+    core_dumps: bool = false, false => show::yes_no;
+        ["-r" "--enable-coredumps"] => read::on;
+
+    /// User to become when started as root.
+    user: Option<String> = None, None => show::word;
+        ["-u" "--user"] "USER" => read::word;
+
+    /// Keep all memory from being paged out.
+    lock_memory: bool = false, false => show::yes_no;
+        ["-k" "--lock-memory"] => read::on;
+
+    /// File to write the process id to; removed at the end.
+    pid_file: Option<PathBuf> = None, None => show::path;
+        ["-P" "--pidfile"] "FILE" => read::path;
+}
+
+/// What memcached has and mcache does not have yet: an error rather than a silence.
+#[derive(Debug)]
+pub struct NotYet {
+    /// The option's spellings.
+    pub words: &'static [&'static str],
+    /// Whether a value follows.
+    pub takes_value: bool,
+}
+
+macro_rules! not_yet {
+    ($( $($word:literal)+ $(= $value:ident)?; )+) => {
+        /// Every option of memcached that is refused as not supported yet.
+        pub const NOT_YET: &[NotYet] = &[ $( NotYet {
+            words: &[ $($word),+ ],
+            takes_value: at_most_one(&[ $(stringify!($value))? ]).is_some(),
+        }, )+ ];
+    };
+}
+
+not_yet! {
+    "-A" "--enable-shutdown";
+    "-C" "--disable-cas";
+    "-D" = DELIMITER;
+    "-S" "--enable-sasl";
+    "-W" "--disable-watch";
+    "-X" "--disable-dumping";
+    "-Y" "--auth-file" = FILE;
+    "-Z" "--enable-ssl";
+    "-e" "--memory-file" = FILE;
+    "-o no_maxconns_fast";
+    "-o drop_privileges";
+    "-o read_buf_mem_limit" = MEGABYTES;
+    "-o track_sizes";
+    "-o sock_cookie_id" = NUMBER;
+    "-o ssl_chain_cert" = FILE;
+    "-o ssl_key" = FILE;
+    "-o ssl_verify_mode" = MODE;
+    "-o ssl_keyformat" = FORMAT;
+    "-o ssl_ciphers" = LIST;
+    "-o ssl_ca_cert" = FILE;
+    "-o ssl_wbuf_size" = KILOBYTES;
+    "-o ssl_session_cache";
+    "-o ssl_kernel_tls";
+    "-o ssl_min_version" = VERSION;
+    "-o proxy_config" = FILE;
+    "-o proxy_arg" = TEXT;
+    "-o proxy_uring";
+    "-o proxy_memprofile";
+    "-o ext_path" = FILE;
+    "-o ext_page_size" = MEGABYTES;
+    "-o ext_wbuf_size" = MEGABYTES;
+    "-o ext_threads" = NUMBER;
+    "-o ext_io_depth" = NUMBER;
+    "-o ext_item_size" = BYTES;
+    "-o ext_item_age" = SECONDS;
+    "-o ext_low_ttl" = SECONDS;
+    "-o ext_recache_rate" = NUMBER;
+    "-o ext_compact_under" = NUMBER;
+    "-o ext_drop_under" = NUMBER;
+    "-o ext_max_sleep" = MICROSECONDS;
+    "-o ext_max_frag" = RATIO;
+    "-o ext_drop_unread";
+}

@@ -1,0 +1,329 @@
+//! Command lines and files to settings, or to the exact error.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mcache_protocol::Protocols;
+use mcache_store::SizeLimit;
+
+use super::*;
+use crate::failure::USAGE;
+use crate::options::IdlePolicy;
+
+fn invoke(habits: Habits, line: &str) -> Result<Invocation, Failure> {
+    Settings::from_command_line(habits, line.split_whitespace().map(OsString::from))
+}
+
+fn settings(habits: Habits, line: &str) -> Settings {
+    match invoke(habits, line) {
+        Ok(Invocation::Serve(settings)) => *settings,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn printed(habits: Habits, line: &str) -> String {
+    match invoke(habits, line) {
+        Ok(Invocation::Print(text)) => text,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// One `name=value` per row: the setting's name and how it is shown.
+fn shown(settings: &Settings, name: &str) -> String {
+    let row = SETTINGS.iter().find(|row| row.name == name).expect(name);
+    (row.show)(settings)
+}
+
+#[test]
+fn command_lines_are_understood() {
+    let rows = [
+        ("-p 11300", "port=11300"),
+        ("-p11300", "port=11300"),
+        ("--port=11300", "port=11300"),
+        ("--port 11300", "port=11300"),
+        ("--por 11300", "port=11300"),
+        ("-p -1", "port=-1"),
+        ("-p 0 -s /tmp/socket", "port=0"),
+        ("-U 0", "udp_port=0"),
+        ("-m64", "memory=67108864"),
+        ("--cap 1048576", "memory=1048576"),
+        ("--cap 3k", "memory=3072"),
+        ("--cap 2G", "memory=2147483648"),
+        ("--cap 1g -m 64", "memory=67108864"),
+        ("-m 64 --cap 1g", "memory=1073741824"),
+        ("-I 2m", "item_size=2097152"),
+        ("--max-val-size 1024", "item_size=1024"),
+        ("--max_val_size 1024", "item_size=1024"),
+        ("--max-val-size 0", "item_size=0"),
+        ("-vvv", "verbosity=4"),
+        ("-v -v", "verbosity=3"),
+        ("--verbose", "verbosity=2"),
+        ("--verbose=0", "verbosity=0"),
+        ("-M", "evictions=off"),
+        ("-F", "flush_enabled=no"),
+        ("-dr", "daemon=yes"),
+        ("-B binary", "protocols=binary"),
+        ("-a 770", "unix_mask=770"),
+        ("-l 127.0.0.1", "listen=127.0.0.1"),
+        ("-l 127.0.0.1,[::1]:11300;localhost:1", "listen=127.0.0.1,[::1]:11300,localhost:1"),
+        ("-l 127.0.0.1 -l ::1 -l 127.0.0.1", "listen=127.0.0.1,::1"),
+        ("127.0.0.1:11300", "listen=127.0.0.1:11300"),
+        ("--timeout 3", "idle=3"),
+        ("-o idle_timeout=3", "idle=3"),
+        ("-o slab_automove,idle_timeout=3,modern", "idle=3"),
+        ("-o slab_automove=2 -o hashpower=20", "hashpower=20"),
+        ("-o slab_automove=2", "slab_automove=2"),
+        ("-o no_slab_automove", "slab_automove=0"),
+        ("-o slab_chunk_max=16", "slab_chunk_max=16384"),
+        ("-f 1.08", "growth_factor=1.08"),
+        ("--eviction fifo", "eviction=fifo"),
+        ("--engine simple", "engine=simple"),
+        ("-u nobody", "user=nobody"),
+        ("-P /tmp/pid", "pid_file=/tmp/pid"),
+    ];
+    for (line, expected) in rows {
+        let (name, value) = expected.split_once('=').expect("name=value");
+        assert_eq!(shown(&settings(Habits::Mcache, line), name), value, "{line}");
+    }
+}
+
+#[test]
+fn bad_command_lines_are_refused_in_one_clear_line() {
+    let rows = [
+        ("--bogus", USAGE, "unknown option --bogus: --help lists them"),
+        ("-z", USAGE, "unknown option -z: --help lists them"),
+        (
+            "--disable-",
+            USAGE,
+            "--disable- could be --disable-evictions or --disable-flush-all or \
+                               --disable-cas or --disable-watch or --disable-dumping",
+        ),
+        ("-p", USAGE, "missing argument for option '-p'"),
+        ("-p abc", USAGE, "-p abc: should be a port from 1 to 65535, 0 for none or -1 for any"),
+        ("-p 65536", USAGE, "-p 65536: should be a port from 1 to 65535, 0 for none or -1 for any"),
+        ("-p 0", USAGE, "nothing to listen on: port 0 and no unix socket"),
+        ("-U 11211", USAGE, "-U 11211: UDP is not supported yet, only 0"),
+        ("-m 0", USAGE, "-m 0: should be a number from 1 to 1099511627776"),
+        (
+            "--cap 0",
+            USAGE,
+            "--cap 0: should be a number of bytes above 0, with k, m or g after it \
+                            if so meant",
+        ),
+        (
+            "--cap 99999999999999999999",
+            USAGE,
+            "--cap 99999999999999999999: should be a number of \
+                            bytes above 0, with k, m or g after it if so meant",
+        ),
+        ("-c 0", USAGE, "-c 0: should be a number from 1 to 10000000"),
+        ("-t -1", USAGE, "-t -1: should be a number from 1 to 1024"),
+        ("-t +4", USAGE, "-t +4: should be a number from 1 to 1024"),
+        ("-R 0", USAGE, "-R 0: should be a number from 1 to 1000000"),
+        ("-a 888", USAGE, "-a 888: should be permissions in octal, from 0 to 777"),
+        ("-B foo", USAGE, "-B foo: should be one of auto, binary, or ascii"),
+        ("-I 1023", USAGE, "Item max size cannot be less than 1024 bytes."),
+        ("-I 2g -m 8000", USAGE, "Cannot set item size limit higher than a gigabyte."),
+        ("-I 2m -m 3", USAGE, "Cannot set item size limit higher than 1/2 of memory max."),
+        ("-f 1", USAGE, "-f 1: should be a number above 1"),
+        ("-f nan", USAGE, "-f nan: should be a number above 1"),
+        ("--eviction best", USAGE, "--eviction best: should be one of lru, mru, lfu, fifo"),
+        ("--engine best", USAGE, "--engine best: should be one of simple, striped"),
+        ("-l host:x", USAGE, "-l host:x: the port should be from 0 to 65535"),
+        ("nonsense/", USAGE, "nonsense/: should be an address, host:port or [v6]:port"),
+        ("-N 8", USAGE, "Number of napi_ids(8) cannot be greater than number of threads(4)"),
+        (
+            "-o hot_lru_pct=50,warm_lru_pct=50",
+            USAGE,
+            "hot_lru_pct + warm_lru_pct cannot be more than 80% combined",
+        ),
+        ("-o idle_timeout", USAGE, "-o idle_timeout: needs a value"),
+        ("-o idle_timeout=x", USAGE, "-o idle_timeout x: should be a number from 0 to 4294967295"),
+        ("-o modern=1", USAGE, "-o modern: takes no value"),
+        ("-o modern,bogus=1,more", 1, "Illegal suboption \"bogus=1\""),
+        ("-S", USAGE, "-S is not supported yet"),
+        ("-Y file -p 1", USAGE, "-Y is not supported yet"),
+        ("--enable-ssl", USAGE, "--enable-ssl is not supported yet"),
+        ("-o ext_path=/tmp/file:1g", USAGE, "-o ext_path is not supported yet"),
+        ("-d=x", USAGE, "unexpected argument for option '-d': \"x\""),
+        ("--daemon=x", USAGE, "unexpected argument for option '--daemon': \"x\""),
+    ];
+    for (line, exit_code, message) in rows {
+        let failure = invoke(Habits::Mcache, line).expect_err(line);
+        assert_eq!((failure.exit_code, failure.message.as_str()), (exit_code, message), "{line}");
+        assert!(!failure.message.contains('\n'), "{line}");
+    }
+}
+
+#[test]
+fn the_name_decides_the_defaults() {
+    for (program, habits) in [
+        ("mcache", Habits::Mcache),
+        ("/usr/bin/mcache", Habits::Mcache),
+        ("/usr/bin/memcached", Habits::Memcached),
+        ("./memcached-debug", Habits::Memcached),
+        ("memcached/mcache", Habits::Mcache),
+        ("", Habits::Mcache),
+    ] {
+        assert_eq!(Habits::of(Path::new(program)), habits, "{program}");
+    }
+    let mcache = settings(Habits::Mcache, "");
+    assert_eq!(mcache.memory, 1 << 30);
+    assert_eq!(mcache.item_size, SizeLimit::Value(u64::MAX));
+    assert_eq!(mcache.idle, IdlePolicy::MakeRoom(Duration::from_secs(5)));
+    let memcached = settings(Habits::Memcached, "");
+    assert_eq!(memcached.memory, 64 << 20);
+    assert_eq!(memcached.item_size, SizeLimit::Item(1 << 20));
+    assert_eq!(memcached.idle, IdlePolicy::Keep);
+    assert_eq!(memcached.protocols, Protocols::Negotiated);
+    let idle = |line| settings(Habits::Mcache, line).idle;
+    assert_eq!(idle("--timeout 5"), IdlePolicy::Close(Duration::from_secs(5)));
+    assert_eq!(idle("--timeout 0"), IdlePolicy::Keep);
+}
+
+#[test]
+fn texts_are_what_clients_parse() {
+    for habits in [Habits::Mcache, Habits::Memcached] {
+        assert_eq!(printed(habits, "-V"), "memcached 1.6.45\n");
+        let help = printed(habits, "-h");
+        assert_eq!(help, printed(habits, "--help"));
+        assert_eq!(help.lines().next(), Some("memcached 1.6.45"));
+        assert!(help.contains("unix-socket"));
+        for promise in ["sasl", "ext_path", "proxy_config", "enable-ssl", "no_drop_privileges"] {
+            assert!(!help.to_lowercase().contains(promise), "{promise}");
+        }
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+        assert!(printed(habits, "-i").contains("MIT License"));
+    }
+    assert_eq!(printed(Habits::Memcached, "--version"), "memcached 1.6.45\n");
+    assert_eq!(printed(Habits::Memcached, "--enable-ssl --version"), "memcached 1.6.45\n");
+    let version = format!("mcache {} (memcached 1.6.45)\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(printed(Habits::Mcache, "--version"), version);
+}
+
+#[test]
+fn stats_settings_has_memcacheds_names_in_its_order() {
+    let lines = settings(Habits::Memcached, "-p 11300 -M -o no_modern").each();
+    let text: Vec<_> = lines.iter().map(|line| format!("{} {}", line.name, line.value)).collect();
+    let expected = "maxbytes 67108864,maxconns 1024,tcpport 11300,udpport 0,inter NULL,\
+        verbosity 0,oldest 0,evictions off,domain_socket NULL,umask 700,shutdown_command no,\
+        growth_factor 1.25,chunk_size 48,num_threads 4,num_threads_per_udp 4,stat_key_prefix :,\
+        detail_enabled no,reqs_per_event 20,cas_enabled yes,tcp_backlog 1024,\
+        binding_protocol auto-negotiate,auth_enabled_sasl no,auth_enabled_ascii no,\
+        item_size_max 1048576,maxconns_fast yes,hashpower_init 0,slab_reassign yes,\
+        slab_automove 1,slab_automove_ratio 0.80,slab_automove_window 10,slab_chunk_max 524288,\
+        lru_crawler yes,lru_crawler_sleep 100,lru_crawler_tocrawl 0,tail_repair_time 0,\
+        flush_enabled yes,dump_enabled yes,hash_algorithm murmur3,lru_maintainer_thread yes,\
+        lru_segmented yes,hot_lru_pct 20,warm_lru_pct 40,hot_max_factor 0.20,\
+        warm_max_factor 2.00,temp_lru no,temporary_ttl 61,idle_timeout 0,\
+        watcher_logbuf_size 262144,worker_logbuf_size 65536,read_buf_mem_limit 0,track_sizes no,\
+        inline_ascii_response no,slab_automove_freeratio 0.010,num_napi_ids 0,\
+        memory_file (null),client_flags_size 4";
+    assert_eq!(text.join(","), expected);
+}
+
+#[test]
+fn options_without_effect_are_named() {
+    let settings = settings(Habits::Mcache, "-f 1.08 -n 64 -o hashpower=20,no_lru_crawler -p 1");
+    let words: Vec<_> = settings.without_effect().map(|(word, _)| word).collect();
+    assert_eq!(words, ["-f", "-n", "-o hashpower", "-o lru_crawler"]);
+}
+
+#[test]
+fn the_table_is_sound() {
+    let mut words = HashSet::new();
+    let mut stats = HashSet::new();
+    for row in SETTINGS {
+        assert!(row.about.trim().ends_with('.'), "{}", row.name);
+        assert!(row.stat.is_none_or(|stat| stats.insert(stat)), "{}", row.name);
+        assert!(row.no_effect.is_none() || !row.spellings.is_empty(), "{}", row.name);
+        for habits in [Habits::Mcache, Habits::Memcached] {
+            assert!(!(row.show)(&Settings::defaults(habits)).is_empty(), "{}", row.name);
+        }
+    }
+    let spelled = SETTINGS.iter().flat_map(|row| row.spellings).flat_map(|it| it.words);
+    let not_yet = NOT_YET.iter().flat_map(|it| it.words);
+    for word in spelled.chain(not_yet).chain(&["-h", "--help", "-V", "--version", "-i", "-o"]) {
+        assert!(words.insert(word), "{word} is declared twice");
+        let shape = word.strip_prefix("-o ").or(word.strip_prefix("--")).unwrap_or(&word[1..]);
+        assert!(shape.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)), "{word}");
+        assert!(word.len() == 2 || word.starts_with("--") || word.starts_with("-o "), "{word}");
+    }
+    for habits in [Habits::Mcache, Habits::Memcached] {
+        assert_eq!(Settings::defaults(habits).check(), Ok(()));
+    }
+}
+
+/// A file that is removed when the test ends.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let name = format!("mcache-settings-{}-{name}.toml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).expect("a temporary file");
+        Self(path)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn files_are_read_and_the_command_line_wins() {
+    let file = File::new(
+        "good",
+        "# a comment\nport = 11300\ncap = \"2m\"\nlisten = [\"127.0.0.1\", \"[::1]:11301\"]\n\
+         verbose = 2\ndisable-evictions = true\ndaemon = false\nmax_val_size = 100\n\
+         slab-growth-factor = 1.08\nextended = \"idle_timeout=7,no_modern\"\n",
+    );
+    let line = format!("-p 11400 -v --config {} -l ::1", file.0.display());
+    let settings = settings(Habits::Mcache, &line);
+    for (name, value) in [
+        ("port", "11400"),
+        ("memory", "2097152"),
+        ("listen", "::1"),
+        ("verbosity", "2"), // -v over the default, not over the file
+        ("evictions", "off"),
+        ("daemon", "no"),
+        ("item_size", "100"),
+        ("growth_factor", "1.08"),
+        ("idle", "7"),
+    ] {
+        assert_eq!(shown(&settings, name), value, "{name}");
+    }
+}
+
+#[test]
+fn bad_files_are_refused_with_the_line() {
+    let rows = [
+        ("port = 1\nbogus = 1\n", USAGE, "2: bogus: unknown setting"),
+        ("config = \"other\"\n", USAGE, "1: config: unknown setting"),
+        ("p = 1\n", USAGE, "1: p: unknown setting"),
+        (
+            "port = \"x\"\n",
+            USAGE,
+            "1: port x: should be a port from 1 to 65535, 0 for none or -1 for any",
+        ),
+        ("port = true\n", USAGE, "1: port: should be a text or a number"),
+        ("daemon = 1\n", USAGE, "1: daemon: should be true or false"),
+        ("[server]\nport = 1\n", USAGE, "1: server: should not be a table"),
+        ("enable-sasl = true\n", USAGE, "1: enable-sasl: is not supported yet"),
+        ("extended = \"bogus\"\n", 1, "1: extended: Illegal suboption \"bogus\""),
+        ("\nport 1\n", USAGE, "2: key with no value, expected `=`"),
+    ];
+    for (index, (text, exit_code, message)) in rows.into_iter().enumerate() {
+        let file = File::new(&format!("bad{index}"), text);
+        let path = file.0.display();
+        let failure = invoke(Habits::Mcache, &format!("--config {path}")).expect_err(text);
+        assert_eq!(failure.message, format!("{path}:{message}"), "{text}");
+        assert_eq!(failure.exit_code, exit_code, "{text}");
+    }
+    let failure = invoke(Habits::Mcache, "--config /nowhere/at/all").expect_err("no such file");
+    assert_eq!(failure.exit_code, USAGE);
+    assert_eq!(failure.message, "/nowhere/at/all: No such file or directory (os error 2)");
+}
