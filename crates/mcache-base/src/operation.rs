@@ -111,7 +111,7 @@ pub enum Miss {
 }
 
 /// A found item and what the operation saw and did.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hit<I> {
     /// The item, after the operation.
     pub item: I,
@@ -193,7 +193,7 @@ pub enum Deleted {
 }
 
 /// What came of arithmetic. `I` is the engine's handle on the item.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted<I> {
     /// Counted or created.
     Number {

@@ -22,9 +22,10 @@ pub struct Stripe {
     pub counters: Counters,
 }
 
+/// Small, because a table that has just grown is half empty: the record lies elsewhere.
 struct Slot {
     hash: u64,
-    record: Record,
+    record: Box<Record>,
 }
 
 impl Slot {
@@ -53,7 +54,7 @@ impl Stripe {
 
     /// The item under a key.
     pub fn find(&self, key: Key<'_>) -> Option<&Record> {
-        self.table.find(key.hash, |slot| slot.holds(key)).map(|slot| &slot.record)
+        self.table.find(key.hash, |slot| slot.holds(key)).map(|slot| &*slot.record)
     }
 
     /// Changes the item under a key, and its place with it.
@@ -73,14 +74,15 @@ impl Stripe {
     pub fn put(&mut self, key: Key<'_>, record: Record) -> Option<Record> {
         let old = self.remove(key);
         self.order.insert(place(&record), key.hash);
-        self.table.insert_unique(key.hash, Slot { hash: key.hash, record }, |slot| slot.hash);
+        let slot = Slot { hash: key.hash, record: Box::new(record) };
+        self.table.insert_unique(key.hash, slot, |slot| slot.hash);
         old
     }
 
     /// Takes the item under a key out.
     pub fn remove(&mut self, key: Key<'_>) -> Option<Record> {
         let found = self.table.find_entry(key.hash, |slot| slot.holds(key)).ok()?;
-        let record = found.remove().0.record;
+        let record = *found.remove().0.record;
         self.order.remove(&place(&record));
         Some(record)
     }
@@ -100,7 +102,7 @@ impl Stripe {
         let (first, hash) = self.first_but(key)?;
         self.order.remove(&first);
         let found = self.table.find_entry(hash, |slot| place(&slot.record) == first).ok()?;
-        Some(found.remove().0.record)
+        Some(*found.remove().0.record)
     }
 
     fn first_but(&self, key: Key<'_>) -> Option<(Place, u64)> {
@@ -113,7 +115,7 @@ impl Stripe {
     pub fn take_dead(&mut self, death: impl Fn(&Record) -> Option<Miss>) -> Vec<(Record, Miss)> {
         let dead = self.table.extract_if(|slot| death(&slot.record).is_some());
         let dead: Vec<_> =
-            dead.filter_map(|slot| death(&slot.record).map(|why| (slot.record, why))).collect();
+            dead.filter_map(|slot| death(&slot.record).map(|why| (*slot.record, why))).collect();
         for (record, _) in &dead {
             self.order.remove(&place(record));
         }

@@ -310,7 +310,8 @@ on_every_engine! {
         let refused = Stored::Refused(Refusal::NoMemory);
         let fits = (0..).take_while(|i| bench.set(&format!("{i}"), &value) != refused).count();
         assert!((40..64).contains(&fits), "{fits}");
-        assert_eq!(bench.store("0", mode(StoreMode::Append), &value, at(0)), refused);
+        let twice = value.repeat(2);
+        assert_eq!(bench.store("0", mode(StoreMode::Append), &twice, at(0)), refused);
         assert!(matches!(bench.set("1", &value), Stored::Stored { .. }), "in its own room");
 assert_eq!(bench.delete("1", Delete::default(), at(0)), Deleted::Deleted);
         assert!(matches!(bench.set("new", &value), Stored::Stored { .. }));

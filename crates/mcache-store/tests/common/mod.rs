@@ -53,12 +53,13 @@ pub fn copy_hit<I: Item>(hit: Hit<I>) -> Hit<Copied> {
 }
 
 /// What came of any operation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Fetched(Result<Hit<Copied>, Miss>),
     Stored(Stored),
     Deleted(Deleted),
     Counted(Counted<Copied>),
+    Done,
 }
 
 /// An engine with the short words that tests want.
