@@ -37,11 +37,12 @@ pub const OUTPUT_PINS_MAX: usize = 64;
 /// Bytes a worker reads from a socket at once.
 pub const RECEIVE_CHUNK: usize = 64 << 10;
 
-/// Empty output queues that a worker keeps for its next answers.
-pub const OUTPUTS_KEPT: usize = 4;
+/// Answers of a session that has used up its turn, in bytes, at which they are sent although
+/// more of its requests have arrived. Below it they wait for the answers of its next turns.
+pub const OUTPUT_LOW_WATER: usize = 16 << 10;
 
-/// Memory of an output queue that is kept; a larger one is freed once it was sent.
-pub const OUTPUT_KEPT_MAX: usize = 2 * OUTPUT_HIGH_WATER;
+/// Memory of empty output queues that a worker keeps for its next answers, in bytes.
+pub const OUTPUTS_KEPT_MAX: usize = 1 << 20;
 
 /// Newcomers over the connection limit that may wait for a worker to make room for them. More
 /// are refused at once.
@@ -65,3 +66,5 @@ pub const ITEM_SIZE_CEILING: u64 = 1 << 30;
 const _: () = assert!(KEY_MAX < LINE_MAX && LINE_MAX < REQUEST_BUFFERED_MAX);
 const _: () = assert!(REQUEST_BUFFERED_MAX < RECEIVE_CHUNK);
 const _: () = assert!(VALUE_COPIED_MAX < OUTPUT_HIGH_WATER);
+const _: () = assert!(OUTPUT_LOW_WATER < OUTPUT_HIGH_WATER);
+const _: () = assert!(2 * OUTPUT_HIGH_WATER <= OUTPUTS_KEPT_MAX);

@@ -13,3 +13,17 @@ pub trait Outgoing {
     /// Whether everything was sent.
     fn is_empty(&self) -> bool;
 }
+
+impl<O: Outgoing + ?Sized> Outgoing for Box<O> {
+    fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        (**self).gather(slices)
+    }
+
+    fn advance(&mut self, n: usize) {
+        (**self).advance(n);
+    }
+
+    fn is_empty(&self) -> bool {
+        (**self).is_empty()
+    }
+}

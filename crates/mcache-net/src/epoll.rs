@@ -260,14 +260,18 @@ fn send_all<O: Outgoing>(socket: &OwnedFd, queue: &mut O) -> Progress {
 
 /// One system call: the front of the queue, as much of it as one call takes.
 fn send_once<O: Outgoing>(socket: &OwnedFd, queue: &O) -> rustix::io::Result<usize> {
+    // Most queues are one slice, and clearing room for many costs more than looking.
+    let mut first = [IoSlice::new(&[]); 2];
+    match queue.gather(&mut first) {
+        1 => rustix::net::send(socket, &first[0], SendFlags::NOSIGNAL),
+        _ => send_many(socket, queue),
+    }
+}
+
+fn send_many<O: Outgoing>(socket: &OwnedFd, queue: &O) -> rustix::io::Result<usize> {
     let mut slices = [IoSlice::new(&[]); SLICES_PER_SEND];
     let filled = queue.gather(&mut slices);
     debug_assert!(filled > 0, "a queue that is not empty has a front");
-    match &slices[..filled] {
-        [one] => rustix::net::send(socket, one, SendFlags::NOSIGNAL),
-        slices => {
-            let mut no_control = SendAncillaryBuffer::default();
-            rustix::net::sendmsg(socket, slices, &mut no_control, SendFlags::NOSIGNAL)
-        }
-    }
+    let mut no_control = SendAncillaryBuffer::default();
+    rustix::net::sendmsg(socket, &slices[..filled], &mut no_control, SendFlags::NOSIGNAL)
 }

@@ -8,6 +8,8 @@ use mcache_protocol::{Output, Protocols};
 use mcache_session::{Context, Next, Served, Session};
 use mcache_store::StorageEngine;
 
+use crate::outputs::Answers;
+
 /// One connection. Idle, it holds no buffer: bytes arrive in the worker's.
 pub struct Connection<E: StorageEngine> {
     session: Session<E>,
@@ -19,6 +21,8 @@ pub struct Connection<E: StorageEngine> {
     hungry: bool,
     /// More bytes may have arrived than were received.
     arrived: bool,
+    /// Answers of a turn that was used up, to be sent together with the next turn's.
+    pub answers: Option<Answers<E::Pin>>,
     /// What the connection waits for.
     pub waits: Waits,
     /// When bytes were last received or a slow send ended, by the cache's clock.
@@ -64,6 +68,7 @@ impl<E: StorageEngine> Connection<E> {
             taken: 0,
             hungry: true,
             arrived: false,
+            answers: None,
             waits: Waits::Peer,
             active_ms: now_ms,
         }
@@ -76,7 +81,7 @@ impl<E: StorageEngine> Connection<E> {
     }
 
     /// Receives, if the session wants bytes, and lets it serve.
-    pub fn turn<D: Driver<Output<E::Pin>>>(
+    pub fn turn<D: Driver<Answers<E::Pin>>>(
         &mut self,
         id: ConnectionId,
         driver: &mut D,

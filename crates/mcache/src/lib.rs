@@ -7,6 +7,7 @@ pub mod failure;
 mod host;
 mod mailbox;
 pub mod options;
+mod outputs;
 pub mod server;
 pub mod settings;
 mod shared;

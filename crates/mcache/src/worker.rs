@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use mcache_base::limits::{OUTPUT_KEPT_MAX, OUTPUTS_KEPT, RECEIVE_CHUNK, STOP_GRACE_MS};
+use mcache_base::limits::{OUTPUT_LOW_WATER, RECEIVE_CHUNK, STOP_GRACE_MS};
 use mcache_base::{Now, Outgoing, Stat};
 use mcache_net::{ConnectionId, Driver, Event, Send};
-use mcache_protocol::Output;
 use mcache_session::Context;
 use mcache_store::StorageEngine;
 
@@ -17,13 +16,14 @@ use crate::acceptor::refuse;
 use crate::connection::{Connection, Turn, Waits};
 use crate::mailbox::{Mailbox, Newcomer, Place};
 use crate::options::IdlePolicy;
+use crate::outputs::{Answers, Outputs};
 use crate::shared::Shared;
 
 /// How often idle connections are looked for.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 
 /// A worker.
-pub struct Worker<E: StorageEngine, D: Driver<Output<E::Pin>>> {
+pub struct Worker<E: StorageEngine, D: Driver<Answers<E::Pin>>> {
     index: usize,
     driver: D,
     engine: Arc<E>,
@@ -38,7 +38,7 @@ pub struct Worker<E: StorageEngine, D: Driver<Output<E::Pin>>> {
     /// Where all connections receive.
     buffer: Box<[u8]>,
     /// Empty queues for the next answers.
-    outputs: Vec<Output<E::Pin>>,
+    outputs: Outputs<E::Pin>,
     newcomers: Vec<Newcomer>,
     /// When idle connections are looked for next, by the cache's clock.
     idle_check_ms: u64,
@@ -46,7 +46,7 @@ pub struct Worker<E: StorageEngine, D: Driver<Output<E::Pin>>> {
     room_ms: u64,
 }
 
-impl<E: StorageEngine, D: Driver<Output<E::Pin>>> Worker<E, D> {
+impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     /// The worker that reads `mailboxes[index]`.
     pub fn new(
         index: usize,
@@ -65,7 +65,7 @@ impl<E: StorageEngine, D: Driver<Output<E::Pin>>> Worker<E, D> {
             held: 0,
             ready: VecDeque::new(),
             buffer: vec![0; RECEIVE_CHUNK].into_boxed_slice(),
-            outputs: Vec::new(),
+            outputs: Outputs::default(),
             newcomers: Vec::new(),
             idle_check_ms: 0,
             room_ms: 0,
@@ -101,7 +101,7 @@ impl<E: StorageEngine, D: Driver<Output<E::Pin>>> Worker<E, D> {
     }
 
     /// Notes what an event means; acts later, so that all connections get their turns in order.
-    fn take(&mut self, event: Event<Output<E::Pin>>, now: Now) {
+    fn take(&mut self, event: Event<Answers<E::Pin>>, now: Now) {
         match event {
             Event::Received(id) => {
                 if let Some(connection) = self.connection(id)
@@ -111,7 +111,7 @@ impl<E: StorageEngine, D: Driver<Output<E::Pin>>> Worker<E, D> {
                 }
             }
             Event::Sent(id, out) => {
-                self.recycle(out);
+                self.outputs.keep(out);
                 let Some(connection) = self.connection(id) else { return };
                 connection.active_ms = now.clock_ms;
                 match connection.waits {
@@ -135,7 +135,7 @@ impl<E: StorageEngine, D: Driver<Output<E::Pin>>> Worker<E, D> {
             host: &*self.shared,
             requests_per_turn: self.shared.options.requests_per_turn,
         };
-        let mut out = self.outputs.pop().unwrap_or_default();
+        let mut out = connection.answers.take().unwrap_or_else(|| self.outputs.take());
         let turn = connection.turn(id, &mut self.driver, &mut self.buffer, &mut out, &context);
         if turn == Turn::Gone {
             self.close(id);
@@ -143,24 +143,15 @@ impl<E: StorageEngine, D: Driver<Output<E::Pin>>> Worker<E, D> {
         }
         if turn == Turn::Yielded {
             counters.add(Stat::conn_yields, 1);
+            if out.unsent() < OUTPUT_LOW_WATER {
+                connection.answers = Some(out);
+                self.make_ready(id);
+                return;
+            }
         }
         connection.waits = Waits::Peer;
-        if out.is_empty() {
-            self.recycle(out);
-        } else {
-            counters.add(Stat::bytes_written, out.unsent() as u64);
-            match self.driver.send(id, out) {
-                Send::Done(out) => self.recycle(out),
-                Send::UnderWay => {
-                    let last = turn == Turn::Last;
-                    connection.waits = if last { Waits::SentLast } else { Waits::Sent };
-                    return;
-                }
-                Send::Failed => {
-                    self.close(id);
-                    return;
-                }
-            }
+        if !self.send(id, out, turn == Turn::Last) {
+            return;
         }
         match turn {
             Turn::More | Turn::Yielded => self.make_ready(id),
@@ -169,18 +160,33 @@ impl<E: StorageEngine, D: Driver<Output<E::Pin>>> Worker<E, D> {
         }
     }
 
+    /// Sends answers; tells whether the connection can go on at once.
+    fn send(&mut self, id: ConnectionId, out: Answers<E::Pin>, last: bool) -> bool {
+        if out.is_empty() {
+            self.outputs.keep(out);
+            return true;
+        }
+        self.shared.counters[self.index].add(Stat::bytes_written, out.unsent() as u64);
+        match self.driver.send(id, out) {
+            Send::Done(out) => {
+                self.outputs.keep(out);
+                return true;
+            }
+            Send::UnderWay => {
+                if let Some(connection) = self.connection(id) {
+                    connection.waits = if last { Waits::SentLast } else { Waits::Sent };
+                }
+            }
+            Send::Failed => self.close(id),
+        }
+        false
+    }
+
     /// Queues a connection for its next turn.
     fn make_ready(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connection(id) {
             connection.waits = Waits::Turn;
             self.ready.push_back(id);
-        }
-    }
-
-    /// Keeps an empty queue's memory for the next answers.
-    fn recycle(&mut self, out: Output<E::Pin>) {
-        if self.outputs.len() < OUTPUTS_KEPT && out.capacity() <= OUTPUT_KEPT_MAX {
-            self.outputs.push(out);
         }
     }
 
@@ -292,15 +298,14 @@ impl<E: StorageEngine, D: Driver<Output<E::Pin>>> Worker<E, D> {
     }
 
     /// Closes everything, but gives the sends that are under way a moment to finish.
-    fn finish(mut self, mut events: Vec<Event<Output<E::Pin>>>) -> io::Result<()> {
+    fn finish(mut self, mut events: Vec<Event<Answers<E::Pin>>>) -> io::Result<()> {
         for index in 0..self.connections.len() {
             let id = ConnectionId(index);
-            match self.connection(id) {
-                Some(connection) if connection.waits == Waits::Sent => {
-                    connection.waits = Waits::SentLast;
-                }
-                Some(connection) if connection.waits == Waits::SentLast => {}
-                _ => self.close(id),
+            let Some(connection) = self.connection(id) else { continue };
+            let sending = matches!(connection.waits, Waits::Sent | Waits::SentLast);
+            let sent = connection.answers.take().is_none_or(|out| self.send(id, out, true));
+            if sent && !sending {
+                self.close(id);
             }
         }
         let deadline = Instant::now() + Duration::from_millis(STOP_GRACE_MS);
