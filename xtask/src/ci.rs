@@ -1,10 +1,11 @@
 //! `ci`: what has to pass before anything is merged.
 
-use crate::{conformance, test};
+use crate::{clients, conformance, test};
 
 /// Runs the command.
 pub fn run(_: &[String]) -> Result<(), String> {
     test::run(&[])?;
-    // Proves the transcripts that the tests have just played against mcache.
-    conformance::run(&["--against", "memcached"].map(str::to_owned))
+    // Proves the transcripts, which the tests have just played against mcache.
+    conformance::run(&["--against", "memcached"].map(str::to_owned))?;
+    clients::run(&[])
 }

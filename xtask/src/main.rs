@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask` lists them. One file each; this one only chooses.
 
 mod ci;
+mod clients;
 mod conformance;
 mod shell;
 mod test;
@@ -16,6 +17,11 @@ struct Command {
 
 const COMMANDS: &[Command] = &[
     Command { name: "ci", about: "everything that CI runs", run: ci::run },
+    Command {
+        name: "clients",
+        about: "real clients against a server: [--against PROGRAM] [NAME...]",
+        run: clients::run,
+    },
     Command {
         name: "conformance",
         about: "play transcripts: [--against PROGRAM] [--house session|tcp|unix] \

@@ -46,3 +46,20 @@ pub fn build_server() -> Result<PathBuf, String> {
     run(cargo().args(["build", "--package", "mcache"]))?;
     Ok(target().join("debug/mcache"))
 }
+
+/// Installs the Debian packages that are missing, which takes root.
+pub fn install_packages(packages: &[&str]) -> Result<(), String> {
+    let missing: Vec<_> = packages.iter().filter(|package| !has_package(package)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    run(command("apt-get").args(["update", "-qq"]))?;
+    let mut install = command("apt-get");
+    install.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
+    run(install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(missing))
+}
+
+fn has_package(package: &str) -> bool {
+    let status = command("dpkg-query").args(["-W", "-f", "${Status}", package]).output();
+    status.is_ok_and(|output| output.stdout.ends_with(b"ok installed"))
+}

@@ -1,0 +1,231 @@
+//! `clients`: real clients, installed from their registries, each against a fresh server.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use mcache_conformance::{Program, TOPICS, Transport};
+
+use crate::shell;
+
+/// A client and the script in clients/ that puts it to use.
+struct Client {
+    name: &'static str,
+    /// A topic of conformance/: the client is left out until the server speaks it.
+    protocol: &'static str,
+    needs: &'static [Need],
+    script: &'static str,
+    /// Told to the script behind the server's address.
+    argument: &'static str,
+}
+
+/// What a client is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Debian(&'static str),
+    Pip(&'static str),
+    Npm(&'static str),
+}
+
+const PYTHON: Need = Need::Debian("python3-venv");
+const LIBMEMCACHED: Need = Need::Debian("libmemcached-dev");
+
+const CLIENTS: &[Client] = &[
+    Client {
+        name: "pymemcache",
+        protocol: "text",
+        needs: &[PYTHON, Need::Pip("pymemcache==4.0.0")],
+        script: "pymemcache.test.py",
+        argument: "",
+    },
+    Client {
+        name: "pylibmc",
+        protocol: "text",
+        needs: &[PYTHON, LIBMEMCACHED, Need::Debian("zlib1g-dev"), Need::Pip("pylibmc==1.6.3")],
+        script: "pylibmc.test.py",
+        argument: "",
+    },
+    Client {
+        name: "pylibmc-binary",
+        protocol: "binary",
+        needs: &[PYTHON, LIBMEMCACHED, Need::Debian("zlib1g-dev"), Need::Pip("pylibmc==1.6.3")],
+        script: "pylibmc.test.py",
+        argument: "binary",
+    },
+    Client {
+        name: "python-memcached",
+        protocol: "text",
+        needs: &[PYTHON, Need::Pip("python-memcached==1.62")],
+        script: "python-memcached.test.py",
+        argument: "",
+    },
+    Client {
+        name: "python-binary-memcached",
+        protocol: "binary",
+        needs: &[PYTHON, Need::Pip("python-binary-memcached==0.33.0")],
+        script: "python-binary-memcached.test.py",
+        argument: "",
+    },
+    Client {
+        name: "node-memcached",
+        protocol: "text",
+        needs: &[Need::Npm("memcached@2.2.2")],
+        script: "memcached.test.js",
+        argument: "",
+    },
+    Client {
+        name: "node-memjs",
+        protocol: "binary",
+        needs: &[Need::Npm("memjs@1.3.2")],
+        script: "memjs.test.js",
+        argument: "",
+    },
+    Client {
+        name: "libmemcached-tools",
+        protocol: "text",
+        needs: &[Need::Debian("libmemcached-tools")],
+        script: "libmemcached-tools.test.sh",
+        argument: "",
+    },
+    Client {
+        name: "libmemcached-tools-binary",
+        protocol: "binary",
+        needs: &[Need::Debian("libmemcached-tools")],
+        script: "libmemcached-tools.test.sh",
+        argument: "binary",
+    },
+    Client {
+        name: "gomemcache",
+        protocol: "text",
+        needs: &[Need::Debian("golang-go"), Need::Debian("golang-github-bradfitz-gomemcache-dev")],
+        script: "gomemcache.test.go",
+        argument: "",
+    },
+];
+
+/// Runs the command: `[--against PROGRAM] [NAME...]`.
+pub fn run(words: &[String]) -> Result<(), String> {
+    let (server, names) = match words {
+        [option, server, names @ ..] if option == "--against" => (PathBuf::from(server), names),
+        names => (shell::build_server()?, names),
+    };
+    let chosen = choose(names)?;
+    let tools = Tools::install(&chosen)?;
+    let server = Program::new(&server, Transport::Tcp)?;
+    let mut failed = 0;
+    for client in &chosen {
+        match play(client, &server, &tools) {
+            Ok(()) => println!("ok      {}", client.name),
+            Err(error) => {
+                failed += 1;
+                println!("FAILED  {}\n{error}", client.name);
+            }
+        }
+    }
+    println!("clients: {} passed, {failed} failed", chosen.len() - failed);
+    if failed == 0 { Ok(()) } else { Err(format!("{failed} failed")) }
+}
+
+/// The clients named, or all whose protocol is spoken.
+fn choose(names: &[String]) -> Result<Vec<&'static Client>, String> {
+    let known = |name: &String| CLIENTS.iter().any(|client| client.name == name);
+    if let Some(name) = names.iter().find(|name| !known(name)) {
+        let all: Vec<_> = CLIENTS.iter().map(|client| client.name).collect();
+        return Err(format!("no client `{name}`; there are {}", all.join(", ")));
+    }
+    let chosen = |client: &&Client| match names {
+        [] => TOPICS.contains(&client.protocol),
+        _ => names.iter().any(|name| name == client.name),
+    };
+    Ok(CLIENTS.iter().filter(chosen).collect())
+}
+
+/// Runs a client's script against a server of its own.
+fn play(client: &Client, server: &Program, tools: &Tools) -> Result<(), String> {
+    let serving = server.serve(&[])?;
+    let script = shell::root().join("clients").join(client.script);
+    let mut command = tools.interpreter(&script);
+    command.arg(script).arg(serving.address());
+    if !client.argument.is_empty() {
+        command.arg(client.argument);
+    }
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].concat();
+    Err(format!("{}{command:?}: {}", String::from_utf8_lossy(&said), output.status))
+}
+
+/// Where the clients are installed.
+struct Tools(PathBuf);
+
+impl Tools {
+    /// Installs what is missing.
+    fn install(clients: &[&Client]) -> Result<Self, String> {
+        let tools = Self(shell::target().join("clients"));
+        std::fs::create_dir_all(&tools.0).map_err(|error| error.to_string())?;
+        let mut needs: Vec<Need> = Vec::new();
+        for need in clients.iter().flat_map(|client| client.needs) {
+            if !needs.contains(need) {
+                needs.push(*need);
+            }
+        }
+        let of = |pick: fn(Need) -> Option<&'static str>| -> Vec<&'static str> {
+            needs.iter().filter_map(|&need| pick(need)).collect()
+        };
+        shell::install_packages(&of(|need| match need {
+            Need::Debian(name) => Some(name),
+            _ => None,
+        }))?;
+        tools.install_python(&of(|need| match need {
+            Need::Pip(name) => Some(name),
+            _ => None,
+        }))?;
+        tools.install_node(&of(|need| match need {
+            Need::Npm(name) => Some(name),
+            _ => None,
+        }))?;
+        Ok(tools)
+    }
+
+    fn install_python(&self, packages: &[&str]) -> Result<(), String> {
+        if packages.is_empty() {
+            return Ok(());
+        }
+        let home = self.0.join("python");
+        if !home.join("bin/pip").exists() {
+            shell::run(shell::command("python3").args(["-m", "venv"]).arg(&home))?;
+        }
+        let mut pip = shell::command(home.join("bin/pip"));
+        shell::run(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(packages))
+    }
+
+    fn install_node(&self, packages: &[&str]) -> Result<(), String> {
+        if packages.is_empty() {
+            return Ok(());
+        }
+        let mut npm = shell::command("npm");
+        npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(&self.0);
+        shell::run(npm.args(packages))
+    }
+
+    /// What runs a script of this kind.
+    fn interpreter(&self, script: &Path) -> Command {
+        match script.extension().and_then(|extension| extension.to_str()) {
+            Some("py") => shell::command(self.0.join("python/bin/python")),
+            Some("js") => {
+                let mut node = shell::command("node");
+                node.env("NODE_PATH", self.0.join("node_modules"));
+                node
+            }
+            Some("go") => {
+                // Debian's packages, no module proxy.
+                let mut go = shell::command("go");
+                go.env("GO111MODULE", "off").env("GOPATH", "/usr/share/gocode");
+                go.env("GOCACHE", self.0.join("go")).arg("run");
+                go
+            }
+            _ => shell::command("bash"),
+        }
+    }
+}
