@@ -33,6 +33,16 @@ enum Form {
     BigEndian(usize),
 }
 
+/// What was found where a hole is.
+enum Reading {
+    /// A value, and how many bytes it took.
+    Value(Vec<u8>, usize),
+    /// Something else.
+    Wrong,
+    /// The bytes end too early to tell.
+    NeedMore,
+}
+
 /// What the holes stood for so far.
 #[derive(Clone, Debug, Default)]
 pub struct Bindings(BTreeMap<String, Vec<u8>>);
@@ -111,8 +121,8 @@ impl Pattern {
                     }
                 }
                 Piece::Hole(hole) => match hole.read(rest) {
-                    Some((value, len)) if found.bind(hole, &value) => at += len,
-                    None if rest.len() < 256 => return Comparison::NeedMore,
+                    Reading::Value(value, len) if found.bind(hole, &value) => at += len,
+                    Reading::NeedMore => return Comparison::NeedMore,
                     _ => return Comparison::Differs(at),
                 },
             }
@@ -172,24 +182,30 @@ impl Hole {
         Ok(Self { name: name.to_owned(), plus: number(plus)?, form })
     }
 
-    /// The value at the front of `bytes` in its shortest decimal form (a word as it is), and
-    /// how many bytes it took. `None` if it is not there, or not whole.
-    fn read(&self, bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    /// The value at the front of `bytes`, in its shortest decimal form (a word as it is).
+    fn read(&self, bytes: &[u8]) -> Reading {
         if let Form::BigEndian(len) = self.form {
-            let number = bytes.get(..len)?.iter().fold(0, |sum: u64, &b| sum << 8 | u64::from(b));
-            return Some((number.to_string().into_bytes(), len));
+            let Some(bytes) = bytes.get(..len) else { return Reading::NeedMore };
+            let number = bytes.iter().fold(0, |sum: u64, &byte| sum << 8 | u64::from(byte));
+            return Reading::Value(number.to_string().into_bytes(), len);
         }
         let inside = |byte: &u8| match self.form {
             Form::Word => !b" \r\n".contains(byte),
             _ => byte.is_ascii_digit(),
         };
-        let len = bytes.iter().position(|byte| !inside(byte))?;
+        let Some(len) = bytes.iter().position(|byte| !inside(byte)) else {
+            return Reading::NeedMore;
+        };
         let value = &bytes[..len];
-        if let Form::Range(low, high) = self.form {
-            let number: u64 = std::str::from_utf8(value).ok()?.parse().ok()?;
-            return (low..=high).contains(&number).then(|| (value.to_vec(), len));
+        let in_range = |low, high| {
+            let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+            number.is_some_and(|number: u64| (low..=high).contains(&number))
+        };
+        match self.form {
+            Form::Range(low, high) if !in_range(low, high) => Reading::Wrong,
+            _ if len == 0 => Reading::Wrong,
+            _ => Reading::Value(value.to_vec(), len),
         }
-        (len > 0).then(|| (value.to_vec(), len))
     }
 
     /// The bytes that stand for the value `value` on the wire.
