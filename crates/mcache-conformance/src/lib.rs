@@ -20,7 +20,7 @@ pub use process::{Program, Serving, Transport};
 pub use transcript::{Server, Transcript};
 
 /// The directories of conformance/ whose protocols mcache speaks.
-pub const TOPICS: &[&str] = &["text"];
+pub const TOPICS: &[&str] = &["text", "meta"];
 
 /// The transcripts of the project: `topic` is a directory of conformance/.
 pub fn transcripts(topic: &str) -> Result<Vec<Transcript>, String> {
