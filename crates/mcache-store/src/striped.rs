@@ -164,12 +164,11 @@ impl StripedStorageEngine {
             let ranks = self.lowest.iter().enumerate().map(|(index, lowest)| {
                 (if index == own { own_lowest } else { lowest.load(Relaxed) }, index)
             });
-            let Some((rank, lowest)) = ranks.min().filter(|(rank, _)| *rank != RANK_MAX) else {
+            let Some((_, lowest)) = ranks.min().filter(|(rank, _)| *rank != RANK_MAX) else {
                 return false;
             };
             let mut open = self.open_stripe(lowest, now);
             if let Some(record) = open.stripe.take_lowest_but(key) {
-                debug_assert!(rank < RANK_MAX);
                 open.release(&record);
                 self.common.evicted(&record, &open.stripe.counters, now);
                 return true;

@@ -347,7 +347,11 @@ fn comparable(mut answer: Answer) -> Answer {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn with_room_for_all_every_answer_is_the_same(program in program()) {
