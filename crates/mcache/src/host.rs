@@ -12,10 +12,6 @@ use nix::sys::time::TimeVal;
 
 use crate::shared::Shared;
 
-/// Descriptors of the server itself: the standard three, the acceptor's two and two per worker.
-const DESCRIPTORS: usize = 5;
-const DESCRIPTORS_PER_WORKER: usize = 2;
-
 impl Host for Shared {
     fn stat(&self, stat: Stat) -> String {
         if stat.info().source == Source::Worker {
@@ -48,10 +44,7 @@ impl Host for Shared {
             Stat::read_buf_bytes => (threads * RECEIVE_CHUNK) as u64,
             // The buffer of the worker that answers is in use.
             Stat::read_buf_bytes_free => (threads.saturating_sub(1) * RECEIVE_CHUNK) as u64,
-            Stat::reserved_fds => {
-                let listeners = self.options.listeners.len();
-                (DESCRIPTORS + threads * DESCRIPTORS_PER_WORKER + listeners) as u64
-            }
+            Stat::reserved_fds => self.options.descriptors() as u64,
             Stat::accepting_conns => u64::from(!connections.suspended.load(Relaxed)),
             Stat::listen_disabled_num => connections.suspensions.load(Relaxed),
             Stat::time_in_listen_disabled_us => connections.suspended_us.load(Relaxed),

@@ -3,11 +3,15 @@
 mod acceptor;
 mod clock;
 mod connection;
+pub mod daemon;
 pub mod failure;
 mod host;
+pub mod logging;
+pub mod lower;
 mod mailbox;
 pub mod options;
 mod outputs;
+pub mod privileges;
 pub mod server;
 pub mod settings;
 mod shared;

@@ -31,6 +31,14 @@ pub struct ServerOptions {
     pub set_verbosity: fn(u32),
 }
 
+impl ServerOptions {
+    /// Descriptors of the server itself, beside those of connections: the standard three, the
+    /// acceptor's two, two per worker, the listeners.
+    pub fn descriptors(&self) -> usize {
+        5 + 2 * self.threads + self.listeners.len()
+    }
+}
+
 /// When a connection is closed because nothing was received on it for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdlePolicy {

@@ -28,6 +28,15 @@ impl Server {
     /// Binds the listeners and starts the threads. An error names what could not be had.
     pub fn start<E: StorageEngine>(options: ServerOptions, engine: Arc<E>) -> io::Result<Self> {
         let listeners = Listeners::bind(&options.listeners, options.backlog)?;
+        Self::start_on(listeners, options, engine)
+    }
+
+    /// Starts the threads on listeners that are bound already.
+    pub fn start_on<E: StorageEngine>(
+        listeners: Listeners,
+        options: ServerOptions,
+        engine: Arc<E>,
+    ) -> io::Result<Self> {
         let addresses: Vec<_> = listeners.addresses().cloned().collect();
         let mut drivers = Vec::with_capacity(options.threads);
         for _ in 0..options.threads {

@@ -64,7 +64,7 @@ fn describe(setting: &Setting, defaults: &Settings, out: &mut String) {
             continue; // memcached's test-suite takes the word for a promise to drop them
         }
         if index > 0 {
-            push_entry(&spelled, "the same in other units", out);
+            push_entry(&spelled, &format!("see {}", setting.spellings[0].words[0]), out);
             continue;
         }
         let default = (setting.show)(defaults);

@@ -126,7 +126,7 @@ settings! {
     oldest: u32 = 0, 0 => show::plain;
         stat "oldest";
 
-    /// Make room by evicting. Switched off, a full cache refuses to store.
+    /// A full cache makes room by evicting; with -M it refuses to store instead.
     evictions: bool = true, true => show::on_off;
         ["-M" "--disable-evictions"] => read::off;
         stat "evictions";
@@ -298,7 +298,7 @@ settings! {
         stat "tail_repair_time";
         no effect NO_LRU;
 
-    /// Whether peers may empty the cache with flush_all.
+    /// Peers may empty the cache with flush_all; with -F they may not.
     flush_enabled: bool = true, true => show::yes_no;
         ["-F" "--disable-flush-all"] => read::off;
         stat "flush_enabled";
@@ -428,12 +428,12 @@ settings! {
         ["-L" "--enable-largepages"] => read::on;
         no effect "mcache leaves the size of pages to the system";
 
-    /// Keep system calls that are not needed after the start: nothing is given up yet.
+    /// Give up system calls that are not needed after the start: not built yet.
     drop_privileges: bool = false, false => show::yes_no;
         ["-o no_drop_privileges"] => read::off;
 
-    /// What memcached's test-suite says to every server it starts: a limit on open files that
-    /// cannot be raised is no mistake, which it never is here.
+    /// Said by memcached's test-suite to every server that it starts: a limit on open files that
+    /// cannot be raised is not to be an error. Here it never is.
     relaxed_privileges: bool = false, false => show::yes_no;
         ["-o relaxed_privileges"] => read::on;
 

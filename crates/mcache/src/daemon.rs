@@ -1,0 +1,120 @@
+//! The process towards the system: in the background, and files that say where to find it.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use mcache_net::ListenAddress;
+
+use crate::failure::Failure;
+use crate::privileges::lock_memory;
+use crate::settings::Settings;
+
+/// Names a file to write the ports to; memcached's own test-suite waits for it.
+const PORT_FILE_VARIABLE: &str = "MEMCACHED_PORT_FILENAME";
+
+/// Goes on in the background if asked to, and says where the server is found. Has to be called
+/// before any thread is started: only the calling thread goes on. The pid file is there as long as
+/// what is returned.
+pub fn settle<'a>(
+    settings: &Settings,
+    addresses: impl Iterator<Item = &'a ListenAddress>,
+) -> Result<Option<PidFile>, Failure> {
+    let mut pid_file = settings.pid_file.as_deref().map(PidFile::open).transpose()?;
+    write_port_file(addresses)?;
+    daemonize(settings)?;
+    if settings.lock_memory {
+        lock_memory();
+    }
+    if let Some(pid_file) = &mut pid_file {
+        pid_file.write()?;
+    }
+    Ok(pid_file)
+}
+
+/// Goes on in the background, if asked to.
+fn daemonize(settings: &Settings) -> Result<(), Failure> {
+    if !settings.daemon {
+        return Ok(());
+    }
+    // Who asks for more in the log wants to see it; who wants core files needs a place for them.
+    let (stay_in_directory, keep_streams) = (settings.core_dumps, settings.is_given("verbosity"));
+    nix::unistd::daemon(stay_in_directory, keep_streams)
+        .map_err(|error| Failure::system(format!("failed to daemonize: {error}")))
+}
+
+/// The file that holds the process id. Dropping it removes the file.
+pub struct PidFile {
+    path: PathBuf,
+    temporary: PathBuf,
+    file: File,
+}
+
+impl PidFile {
+    /// Makes sure that `path` can be written, before anyone depends on it.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let path = std::path::absolute(path).map_err(|error| cannot_write(path, error))?;
+        if let Ok(text) = fs::read_to_string(&path)
+            && let Ok(id) = text.trim().parse::<u32>()
+            && Path::new("/proc").join(id.to_string()).exists()
+        {
+            tracing::warn!("the pid file contained the id of a running process: {id}");
+        }
+        let temporary = beside(&path, "tmp");
+        let file = File::create(&temporary).map_err(|error| cannot_write(&temporary, error))?;
+        Ok(Self { path, temporary, file })
+    }
+
+    /// Writes the id of this process, which a reader sees whole or not at all.
+    pub fn write(&mut self) -> Result<(), Failure> {
+        writeln!(self.file, "{}", std::process::id())
+            .and_then(|()| fs::rename(&self.temporary, &self.path))
+            .map_err(|error| cannot_write(&self.path, error))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if fs::remove_file(&self.path).is_err() {
+            let _ = fs::remove_file(&self.temporary); // it never came to be the file itself
+        }
+    }
+}
+
+/// Writes the TCP ports to the file that the environment names, if it does.
+fn write_port_file<'a>(addresses: impl Iterator<Item = &'a ListenAddress>) -> Result<(), Failure> {
+    let Some(path) = std::env::var_os(PORT_FILE_VARIABLE).map(PathBuf::from) else {
+        return Ok(());
+    };
+    let text = port_lines(addresses);
+    if text.is_empty() {
+        return Ok(());
+    }
+    let temporary = beside(&path, "lck");
+    fs::write(&temporary, text)
+        .and_then(|()| fs::rename(&temporary, &path))
+        .map_err(|error| cannot_write(&path, error))
+}
+
+fn port_lines<'a>(addresses: impl Iterator<Item = &'a ListenAddress>) -> String {
+    addresses
+        .filter_map(|address| match address {
+            ListenAddress::Tcp(SocketAddr::V4(it)) => Some(format!("TCP INET: {}\n", it.port())),
+            ListenAddress::Tcp(SocketAddr::V6(it)) => Some(format!("TCP INET6: {}\n", it.port())),
+            ListenAddress::Unix { .. } => None,
+        })
+        .collect()
+}
+
+fn beside(path: &Path, extension: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(extension);
+    PathBuf::from(name)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn cannot_write(path: &Path, error: std::io::Error) -> Failure {
+    Failure::system(format!("cannot write {}: {error}", path.display()))
+}

@@ -1,0 +1,155 @@
+//! From what the user said to what the floors below are told: plain options, addresses resolved.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+
+use mcache_net::ListenAddress;
+use mcache_store::EngineOptions;
+use mcache_store::eviction::policy;
+
+use crate::failure::Failure;
+use crate::logging;
+use crate::options::ServerOptions;
+use crate::settings::{Habits, ListenOn, Settings};
+
+/// Says in the log what is started, and which of the options change nothing.
+pub fn report(settings: &Settings) {
+    for (word, why) in settings.without_effect() {
+        tracing::warn!("{word} has no effect here: {why}");
+    }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        memory = settings.memory,
+        threads = settings.threads,
+        connections = settings.connections_max,
+        engine = settings.engine.name(),
+        eviction = settings.eviction,
+        "starting"
+    );
+}
+
+/// What the engine is told.
+pub fn engine_options(settings: &Settings) -> Result<EngineOptions, Failure> {
+    let policy = policy(settings.eviction).ok_or_else(|| Failure::usage("no such policy"))?;
+    Ok(EngineOptions {
+        capacity: settings.memory,
+        item_size: settings.item_size,
+        evict: settings.evictions,
+        policy,
+    })
+}
+
+/// What the server is told. Looks host names up, so it may wait for a name server.
+pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
+    Ok(ServerOptions {
+        listeners: listeners(settings)?,
+        protocols: settings.protocols,
+        backlog: settings.backlog,
+        threads: settings.threads as usize,
+        connections_max: settings.connections_max as usize,
+        requests_per_turn: settings.requests_per_turn as usize,
+        idle: settings.idle,
+        flush_allowed: settings.flush_enabled,
+        settings_report: settings.each(),
+        set_verbosity: logging::set_verbosity,
+    })
+}
+
+/// Where to listen: the unix socket, and TCP unless the unix socket takes its place.
+fn listeners(settings: &Settings) -> Result<Vec<ListenAddress>, Failure> {
+    let mut addresses = Vec::new();
+    let mut with_tcp = true;
+    if let Some(path) = &settings.unix_socket {
+        let path = std::path::absolute(path)
+            .map_err(|error| Failure::system(format!("{}: {error}", path.display())))?;
+        addresses.push(ListenAddress::Unix { path, mode: settings.unix_mask });
+        with_tcp = settings.habits == Habits::Mcache
+            && (settings.is_given("port") || settings.is_given("listen"));
+    }
+    let Some(port) = settings.port.to_bind().filter(|_| with_tcp) else { return Ok(addresses) };
+    let mut sockets = Vec::new();
+    if settings.listen.is_empty() {
+        let hosts = match settings.habits {
+            Habits::Mcache => (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST),
+            Habits::Memcached => (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED),
+        };
+        push_both(hosts, port, &mut sockets);
+    }
+    for listener in &settings.listen {
+        let port = listener.port.unwrap_or(port);
+        match &listener.host {
+            None => push_both((Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED), port, &mut sockets),
+            Some(host) => resolve(listener, host, port, &mut sockets)?,
+        }
+    }
+    addresses.extend(sockets.into_iter().map(ListenAddress::Tcp));
+    Ok(addresses)
+}
+
+/// The same interface in both versions of IP; version 6 only where the system has it.
+fn push_both((v4, v6): (Ipv4Addr, Ipv6Addr), port: u16, sockets: &mut Vec<SocketAddr>) {
+    push(SocketAddr::from((v4, port)), sockets);
+    if TcpListener::bind((v6, 0)).is_ok() {
+        push(SocketAddr::from((v6, port)), sockets);
+    }
+}
+
+fn resolve(
+    listener: &ListenOn,
+    host: &str,
+    port: u16,
+    sockets: &mut Vec<SocketAddr>,
+) -> Result<(), Failure> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        push(SocketAddr::from((address, port)), sockets);
+        return Ok(());
+    }
+    let found = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| Failure::system(format!("-l {listener}: {error}")))?;
+    found.for_each(|address| push(address, sockets));
+    Ok(())
+}
+
+fn push(address: SocketAddr, sockets: &mut Vec<SocketAddr>) {
+    if !sockets.contains(&address) {
+        sockets.push(address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Invocation;
+
+    fn addresses(habits: Habits, line: &str) -> Vec<String> {
+        let words = line.split_whitespace().map(Into::into);
+        let Ok(Invocation::Serve(settings)) = Settings::from_command_line(habits, words) else {
+            panic!("{line}");
+        };
+        let options = server_options(&settings).expect(line);
+        // Whether version 6 is there depends on the machine.
+        let shown = options.listeners.iter().map(ToString::to_string);
+        shown.filter(|address| !address.starts_with('[')).collect()
+    }
+
+    #[test]
+    fn listeners_follow_the_habits() {
+        use Habits::{Mcache, Memcached};
+        let rows: &[(Habits, &str, &[&str])] = &[
+            (Mcache, "", &["127.0.0.1:11211"]),
+            (Memcached, "", &["0.0.0.0:11211"]),
+            (Mcache, "-p 21400", &["127.0.0.1:21400"]),
+            (Memcached, "-p -1", &["0.0.0.0:0"]),
+            (Mcache, "-l *", &["0.0.0.0:11211"]),
+            (Mcache, "-p 1 -l 127.0.0.1,127.0.0.2:2", &["127.0.0.1:1", "127.0.0.2:2"]),
+            (Mcache, "-l 127.0.0.1:1,127.0.0.1 -p 1", &["127.0.0.1:1"]),
+            (Mcache, "-s /a/b", &["/a/b"]),
+            (Mcache, "-s /a/b -p 1", &["/a/b", "127.0.0.1:1"]),
+            (Memcached, "-s /a/b -p 1", &["/a/b"]),
+            (Mcache, "-s /a/b -p 0", &["/a/b"]),
+        ];
+        for (habits, line, expected) in rows {
+            assert_eq!(addresses(*habits, line), *expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The program as an operator meets it: what it prints, how it fails, the files it leaves.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A directory that is removed when the test ends.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("mcache-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).expect("a temporary directory");
+        Self(path)
+    }
+
+    /// The program under the name `name`.
+    fn program(&self, name: &str) -> Command {
+        let link = self.0.join(name);
+        if !link.exists() {
+            std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_mcache"), &link).expect("a link");
+        }
+        let mut command = Command::new(link);
+        command.current_dir(&self.0).stdin(Stdio::null()).env_remove("RUST_LOG");
+        command
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A server that is killed when the test ends, if it has not ended by then.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn signal(signal: &str, id: &str) {
+    let status = Command::new("kill").args([signal, id]).status().expect("kill");
+    assert!(status.success(), "kill {signal} {id}");
+}
+
+fn ask(mut stream: impl Read + Write) -> String {
+    stream.write_all(b"version\r\nquit\r\n").expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+fn output(directory: &Directory, name: &str, line: &str) -> Output {
+    directory.program(name).args(line.split_whitespace()).output().expect("the program")
+}
+
+#[test]
+fn refusals_are_one_line_and_an_exit_code() {
+    let directory = Directory::new("refusals");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("its address");
+    fs::write(directory.0.join("file"), "x").expect("a file");
+    let in_use = format!("failed to listen on {taken}: Address already in use (os error 98)");
+    let mut rows = vec![
+        (
+            "mcache",
+            "-p x".to_owned(),
+            64,
+            "-p x: should be a port from 1 to 65535, 0 for none or -1 \
+                                           for any",
+        ),
+        ("mcache", "-o bogus".to_owned(), 1, "Illegal suboption \"bogus\""),
+        (
+            "mcache",
+            format!("-v=0 --verbose=0 -l {taken}"),
+            64,
+            "unexpected argument for option \
+                                                               '-v': \"0\"",
+        ),
+        (
+            "mcache",
+            "--config nowhere".to_owned(),
+            64,
+            "nowhere: No such file or directory (os \
+                                                       error 2)",
+        ),
+        ("mcache", "--verbose=0 -s file".to_owned(), 71, ""),
+        ("memcached", format!("-u root -l {taken}"), 71, in_use.as_str()),
+        ("memcached", "-u root -P nowhere/pid -l 127.0.0.1:0".to_owned(), 71, ""),
+    ];
+    if is_root() {
+        rows.push(("memcached", String::new(), 64, "must add '-u root' to start as root"));
+        let mistake = "can't find the user nobody-at-all to switch to";
+        rows.push(("memcached-debug", "-u nobody-at-all".to_owned(), 67, mistake));
+    }
+    for (name, line, exit_code, message) in rows {
+        let output = output(&directory, name, &line);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let said: Vec<_> = said.lines().filter(|line| !line.contains(" WARN ")).collect();
+        assert_eq!(output.status.code(), Some(exit_code), "{name} {line}: {said:?}");
+        assert_eq!(said.len(), 1, "{name} {line}: {said:?}");
+        assert!(message.is_empty() || said[0] == message, "{name} {line}: {said:?}");
+        assert!(output.stdout.is_empty(), "{name} {line}");
+    }
+}
+
+#[test]
+fn texts_go_to_stdout() {
+    let directory = Directory::new("texts");
+    for (name, line, first) in [
+        ("memcached-debug", "-h", "memcached 1.6.45"),
+        ("memcached", "--version", "memcached 1.6.45"),
+        (
+            "mcache",
+            "--version",
+            concat!("mcache ", env!("CARGO_PKG_VERSION"), " (memcached 1.6.45)"),
+        ),
+        ("mcache", "-i", "memcached 1.6.45"),
+    ] {
+        let output = output(&directory, name, line);
+        assert!(output.status.success() && output.stderr.is_empty(), "{name} {line}");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        assert_eq!(text.lines().next(), Some(first), "{name} {line}");
+    }
+}
+
+#[test]
+fn a_server_tells_its_port_and_its_id_and_cleans_up() {
+    for (stop, name) in [("-INT", "mcache"), ("-TERM", "memcached"), ("-USR1", "memcached")] {
+        let directory = Directory::new(&format!("files{stop}"));
+        let mut server = Running(
+            directory
+                .program(name)
+                .env("MEMCACHED_PORT_FILENAME", "ports")
+                .args(["-u", "root", "-l", "127.0.0.1", "-p", "-1", "-P", "pid"])
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("the program"),
+        );
+        let pid_file = directory.0.join("pid");
+        let id = wait_for("the pid file", || fs::read_to_string(&pid_file).ok());
+        assert_eq!(id.trim(), server.0.id().to_string());
+        let ports = fs::read_to_string(directory.0.join("ports")).expect("the port file");
+        let port = ports.strip_prefix("TCP INET: ").expect("a TCP port").trim();
+        let address = format!("127.0.0.1:{port}");
+        assert_eq!(ask(TcpStream::connect(&address).expect("a server")), "VERSION 1.6.45\r\n");
+        signal("-HUP", id.trim());
+        assert_eq!(ask(TcpStream::connect(&address).expect("a server")), "VERSION 1.6.45\r\n");
+        signal(stop, id.trim());
+        assert!(server.0.wait().expect("its end").success(), "{stop}");
+        assert!(!pid_file.exists());
+    }
+}
+
+#[test]
+fn a_daemon_serves_after_its_parent_has_ended() {
+    let directory = Directory::new("daemon");
+    let socket = directory.0.join("socket");
+    let status = directory
+        .program("memcached")
+        .args(["-d", "-u", "root", "-s", "socket", "-P", "pid"])
+        .status()
+        .expect("the program");
+    assert!(status.success());
+    let pid_file = directory.0.join("pid");
+    let id = wait_for("the pid file", || fs::read_to_string(&pid_file).ok());
+    assert_eq!(ask(UnixStream::connect(&socket).expect("a server")), "VERSION 1.6.45\r\n");
+    signal("-TERM", id.trim());
+    wait_for("its end", || (!Path::new("/proc").join(id.trim()).exists()).then_some(()));
+    assert!(!pid_file.exists() && !socket.exists());
+}
