@@ -4,6 +4,7 @@
 //! the server must answer, byte for byte. The same transcripts are played against real
 //! memcached, which proves them, and against mcache in memory and over real sockets.
 
+mod frame;
 mod house;
 mod memory;
 mod pattern;
@@ -20,7 +21,7 @@ pub use process::{Program, Serving, Transport};
 pub use transcript::{Server, Transcript};
 
 /// The directories of conformance/ whose protocols mcache speaks.
-pub const TOPICS: &[&str] = &["text", "meta"];
+pub const TOPICS: &[&str] = &["text", "meta", "binary"];
 
 /// The transcripts of the project: `topic` is a directory of conformance/.
 pub fn transcripts(topic: &str) -> Result<Vec<Transcript>, String> {

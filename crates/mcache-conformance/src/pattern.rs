@@ -81,6 +81,31 @@ impl Pattern {
         Ok(pattern)
     }
 
+    /// A big-endian number of `len` bytes, given in decimal or as a hole.
+    pub fn big_endian(text: &str, len: usize) -> Result<Self, String> {
+        if let Some(hole) = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')) {
+            let hole = Hole { form: Form::BigEndian(len), ..Hole::parse(hole.as_bytes())? };
+            return Ok(Self(vec![Piece::Hole(hole)]));
+        }
+        let number: u64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
+        let bytes = number.to_be_bytes();
+        match bytes.split_at(8 - len) {
+            (front, number) if front.iter().all(|&byte| byte == 0) => {
+                Ok(Self(vec![Piece::Bytes(number.to_vec())]))
+            }
+            _ => Err(format!("{text} does not fit into {len} bytes")),
+        }
+    }
+
+    /// How many bytes it stands for; `None` if that depends on what a hole stands for.
+    pub fn len(&self) -> Option<u64> {
+        self.0.iter().try_fold(0, |sum, piece| match piece {
+            Piece::Bytes(bytes) => Some(sum + bytes.len() as u64),
+            Piece::Hole(Hole { form: Form::BigEndian(len), .. }) => Some(sum + *len as u64),
+            Piece::Hole(_) => None,
+        })
+    }
+
     /// Appends what `other` stands for.
     pub fn append(&mut self, other: Self) {
         self.0.extend(other.0);

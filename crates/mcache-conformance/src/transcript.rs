@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::frame::{self, Magic};
 use crate::pattern::Pattern;
 
 /// A conversation with a server, or with several connections of one.
@@ -144,15 +145,22 @@ impl Transcript {
             return Ok(false);
         }
         let (connection, line) = connection(line)?;
-        match line.split_at_checked(2).unwrap_or((line, "")) {
-            ("> ", "EOF") => self.push(at, connection, Action::Hangup),
-            ("> ", text) => self.send(at, connection, Pattern::parse(text)?, joins),
-            ("< ", text) => self.expect(at, connection, text, joins)?,
-            ("| ", text) => {
-                let known = self.known()?.last_mut().ok_or("`|` without `differs`")?;
-                known.instead.say(text)?;
-            }
+        let (sign, text) = line.split_once(' ').ok_or(format!("what is `{line}`?"))?;
+        let said = match sign {
+            ">" | "<" | "|" if text == "EOF" => Said::End,
+            ">" | "<" | "|" => Said::Bytes(Pattern::parse(text)?),
+            ">b" => Said::Bytes(frame::parse(text, Magic::Request)?),
+            "<b" | "|b" => Said::Bytes(frame::parse(text, Magic::Response)?),
             _ => return Err(format!("what is `{line}`?")),
+        };
+        match (&sign[..1], said) {
+            (">", Said::End) => self.push(at, connection, Action::Hangup),
+            (">", Said::Bytes(bytes)) => self.send(at, connection, bytes, joins),
+            ("<", said) => self.expect(at, connection, said, joins)?,
+            (_, said) => {
+                let known = self.known()?.last_mut().ok_or("`|` without `differs`")?;
+                known.instead.say(said)?;
+            }
         }
         Ok(true)
     }
@@ -176,18 +184,18 @@ impl Transcript {
         &mut self,
         line: usize,
         connection: u32,
-        text: &str,
+        said: Said,
         joins: bool,
     ) -> Result<(), String> {
         match self.steps.last_mut() {
             Some(Step { connection: same, action: Action::Expect(answer, known), .. })
                 if joins && *same == connection && known.is_empty() =>
             {
-                answer.say(text)
+                answer.say(said)
             }
             _ => {
                 let mut answer = Answer::default();
-                answer.say(text)?;
+                answer.say(said)?;
                 self.push(line, connection, Action::Expect(answer, Vec::new()));
                 Ok(())
             }
@@ -204,18 +212,21 @@ impl Transcript {
 }
 
 impl Answer {
-    /// Adds a line's text to the answer.
-    fn say(&mut self, text: &str) -> Result<(), String> {
-        if self.closes {
-            return Err("nothing can follow EOF".to_owned());
-        }
-        if text == "EOF" {
-            self.closes = true;
-        } else {
-            self.bytes.append(Pattern::parse(text)?);
+    /// Adds what a line says to the answer.
+    fn say(&mut self, said: Said) -> Result<(), String> {
+        match said {
+            _ if self.closes => return Err("nothing can follow EOF".to_owned()),
+            Said::End => self.closes = true,
+            Said::Bytes(bytes) => self.bytes.append(bytes),
         }
         Ok(())
     }
+}
+
+/// What stands on a line of one side.
+enum Said {
+    Bytes(Pattern),
+    End,
 }
 
 /// Reads `@2 > ...`; without `@` the connection is 1.
