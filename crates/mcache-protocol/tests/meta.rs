@@ -230,6 +230,7 @@ fn hits() {
         ("mg k t N30 h l", created(), "HD t-1 h0 l0 W\r\n"),
         ("mg k N30 v t", created(), "VA 2 t30 W\r\nab\r\n"),
         ("mg k N30 t", touched(), "HD t10\r\n"),
+        ("mg k N30 t T60", created(), "HD t30 W\r\n"),
         // How the item was stored decides, not how it was asked for.
         ("mg foo k", binary(), "HD kZm9v b\r\n"),
         ("mg a2V5 b k", found(), "HD kkey\r\n"),

@@ -1,6 +1,6 @@
 //! Outcomes to meta lines.
 
-use mcache_base::number::{Digits, push_u64};
+use mcache_base::number::{Digits, parse_i32, push_u64};
 use mcache_base::operation::{Counted, Deleted, Hit, Stored};
 use mcache_base::{Expiry, Item, Now, Pin, slab_class};
 
@@ -46,17 +46,16 @@ fn found<I: Item>(style: &MetaStyle<'_>, hit: &Hit<I>, now: Now, out: &mut Outpu
     let with_value = style.value && style.unless_cas != Some(item.cas());
     let line = out.bytes();
     status(line, with_value.then_some(item.value_len()));
-    let mut ttl_changed = false;
+    let mut expiry = Walked::new(hit, now);
     for flag in Tokens::new(style.flags) {
         match flag.first() {
-            Some(b'T') => ttl_changed = true,
-            Some(b'N') => ttl_changed |= hit.created,
+            Some(letter @ (b'T' | b'N')) => expiry.pass(*letter, flag),
             Some(b'c') => number(line, b'c', item.cas()),
             Some(b'f') => number(line, b'f', u64::from(item.flags())),
             Some(b'h') => number(line, b'h', u64::from(hit.before.fetched && !hit.created)),
             Some(b'l') => number(line, b'l', if hit.created { 0 } else { hit.before.idle_s }),
             Some(b's') => number(line, b's', item.value_len() as u64),
-            Some(b't') => ttl(line, hit, ttl_changed, now),
+            Some(b't') => expiry.push(line),
             Some(b'k') => {
                 line.extend_from_slice(b" k");
                 if item.binary_key() {
@@ -125,13 +124,12 @@ fn count<I: Item>(style: &MetaStyle<'_>, counted: &Counted<I>, now: Now, out: &m
     let digits = Digits::new(value);
     let line = out.bytes();
     status(line, style.value.then_some(digits.as_bytes().len()));
-    let mut ttl_changed = false;
+    let mut expiry = Walked::new(hit, now);
     for flag in Tokens::new(style.flags) {
         match flag.first() {
-            Some(b'T') => ttl_changed = true,
-            Some(b'N') => ttl_changed |= hit.created,
+            Some(letter @ (b'T' | b'N')) => expiry.pass(*letter, flag),
             Some(b'c') => number(line, b'c', hit.item.cas()),
-            Some(b't') => ttl(line, hit, ttl_changed, now),
+            Some(b't') => expiry.push(line),
             _ => echoed(line, style, flag),
         }
     }
@@ -215,15 +213,34 @@ fn opaque(line: &mut Vec<u8>, flag: &[u8]) {
     line.extend_from_slice(flag);
 }
 
-/// Seconds left: as they were, until a flag before this one changed them.
-fn ttl<I: Item>(line: &mut Vec<u8>, hit: &Hit<I>, changed: bool, now: Now) {
-    line.extend_from_slice(b" t");
-    let expiry = match (changed, hit.created) {
-        (true, _) => hit.item.expiry(),
-        (false, true) => Expiry::Never,
-        (false, false) => hit.before.expiry,
-    };
-    seconds_left(line, expiry, now);
+/// An item's deadline as the flags before this one have made it: `t` before `T` is the old
+/// deadline, `T` before `t` the new one.
+struct Walked {
+    expiry: Expiry,
+    created: bool,
+    now: Now,
+}
+
+impl Walked {
+    /// Before the first flag. A created item has no deadline until `N` or `T` gives it one.
+    fn new<I>(hit: &Hit<I>, now: Now) -> Self {
+        let expiry = if hit.created { Expiry::Never } else { hit.before.expiry };
+        Self { expiry, created: hit.created, now }
+    }
+
+    /// Passes `T` or `N`.
+    fn pass(&mut self, letter: u8, flag: &[u8]) {
+        let exptime = flag.get(1..).and_then(parse_i32);
+        if let Some(exptime) = exptime.filter(|_| letter == b'T' || self.created) {
+            self.expiry = Expiry::from_exptime(exptime.into(), self.now);
+        }
+    }
+
+    /// Flag `t`.
+    fn push(&self, line: &mut Vec<u8>) {
+        line.extend_from_slice(b" t");
+        seconds_left(line, self.expiry, self.now);
+    }
 }
 
 /// Seconds until `expiry`, or -1 for never.
