@@ -1,9 +1,10 @@
 //! `ci`: what has to pass before anything is merged.
 
-use crate::{clients, conformance, test};
+use crate::{check, clients, conformance, test};
 
 /// Runs the command.
 pub fn run(_: &[String]) -> Result<(), String> {
+    check::run(&[])?;
     test::run(&[])?;
     // Proves the transcripts, which the tests have just played against mcache.
     conformance::run(&["--against", "memcached"].map(str::to_owned))?;

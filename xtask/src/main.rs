@@ -1,10 +1,13 @@
 //! The project's own commands: `cargo xtask` lists them. One file each; this one only chooses.
 
+mod check;
 mod ci;
 mod clients;
 mod conformance;
+mod docs;
 mod shell;
 mod test;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -16,6 +19,11 @@ struct Command {
 }
 
 const COMMANDS: &[Command] = &[
+    Command {
+        name: "check",
+        about: "format, lints, tidy, docs fresh: before every commit",
+        run: check::run,
+    },
     Command { name: "ci", about: "everything that CI runs", run: ci::run },
     Command {
         name: "clients",
@@ -28,7 +36,13 @@ const COMMANDS: &[Command] = &[
                 [--topic text|meta|binary] [FILE...]",
         run: conformance::run,
     },
+    Command {
+        name: "docs",
+        about: "write the pages that come from the tables: [--check]",
+        run: docs::run,
+    },
     Command { name: "test", about: "the tests of all crates", run: test::run },
+    Command { name: "tidy", about: "the rules that no compiler holds", run: tidy::run },
 ];
 
 fn main() -> ExitCode {

@@ -17,7 +17,8 @@ pub struct Now {
 pub enum Expiry {
     /// Never.
     Never,
-    /// At a reading of the cache's own clock, in milliseconds: steps of the wall clock don't move it.
+    /// At a reading of the cache's own clock, in milliseconds, which a step of the wall clock does
+    /// not move.
     Clock(u64),
     /// At a Unix time, in seconds: follows the wall clock.
     Unix(u64),

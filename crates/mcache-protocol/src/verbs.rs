@@ -75,6 +75,30 @@ pub enum Shape {
     WordsNoreply,
 }
 
+impl Shape {
+    /// The rest of the line, as a person reads it.
+    pub fn syntax(self) -> &'static str {
+        match self {
+            Self::Keys { .. } => "<key>+",
+            Self::ExptimeKeys { .. } => "<exptime> <key>+",
+            Self::Storage { compare: false } => "<key> <flags> <exptime> <bytes> [noreply]",
+            Self::Storage { compare: true } => {
+                "<key> <flags> <exptime> <bytes> <cas unique> [noreply]"
+            }
+            Self::Key => "<key> [noreply]",
+            Self::KeyDelta => "<key> <delta> [noreply]",
+            Self::KeyExptime => "<key> <exptime> [noreply]",
+            Self::Meta => "<key> <flag>*",
+            Self::MetaStorage => "<key> <datalen> <flag>*",
+            Self::MetaBare | Self::Bare => "",
+            Self::Exptime => "[<exptime>] [noreply]",
+            Self::Level => "<level> [noreply]",
+            Self::Words => "<word>*",
+            Self::WordsNoreply => "<word>* [noreply]",
+        }
+    }
+}
+
 /// What is asked, in no protocol's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {

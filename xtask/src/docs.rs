@@ -1,0 +1,162 @@
+//! `docs`: writes the pages of docs/ that come from the tables; with `--check` only compares.
+
+use std::fmt::Write;
+use std::fs;
+
+use mcache::settings::{Habits, NOT_YET, SETTINGS, Setting, Settings, Spelling};
+use mcache_base::Stat;
+use mcache_base::stats::{Kind, Source};
+use mcache_protocol::verbs::{Opcode, VERBS};
+use mcache_store::eviction::POLICIES;
+
+use crate::shell;
+
+/// Makes a page.
+type Page = fn() -> String;
+
+/// The pages: their paths from the root, and what makes them.
+const PAGES: &[(&str, Page)] =
+    &[("docs/settings.md", settings), ("docs/stats.md", stats), ("docs/commands.md", commands)];
+
+const GENERATED: &str = "<!-- Written by `cargo xtask docs` from the table: edit that instead. -->";
+
+/// Runs the command.
+pub fn run(arguments: &[String]) -> Result<(), String> {
+    let check = match arguments {
+        [] => false,
+        [only] if only == "--check" => true,
+        _ => return Err("takes --check or nothing".to_owned()),
+    };
+    for (path, page) in PAGES {
+        let (file, text) = (shell::root().join(path), page());
+        if fs::read_to_string(&file).is_ok_and(|there| there == text) {
+            continue;
+        }
+        if check {
+            return Err(format!("{path} is stale: run cargo xtask docs"));
+        }
+        fs::write(&file, text).map_err(|error| format!("{path}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn settings() -> String {
+    let mut out = format!(
+        "# Settings\n\n{GENERATED}\n\n\
+         Each can be said on the command line, most also in the TOML file of `--config`, under\n\
+         the long option's name without its dashes (`port = 11211`, `listen = [\"127.0.0.1\"]`,\n\
+         `disable-evictions = true`, `extended = \"idle_timeout=30\"`). The command line wins.\n\
+         Started under a name that begins with `memcached`, the program has memcached's\n\
+         defaults. A bad value is one line on stderr and exit code 64.\n\n\
+         | option | as mcache | as memcached | in `stats settings` | what it is |\n\
+         |---|---|---|---|---|\n"
+    );
+    let said = |setting: &&Setting| !setting.spellings.is_empty();
+    for row in SETTINGS.iter().filter(said).filter(|row| row.no_effect.is_none()) {
+        let stat = row.stat.map(code).unwrap_or_default();
+        let (mcache, memcached) = defaults(row);
+        let about = about(row.about);
+        line(&mut out, &[options(row), mcache, memcached, stat, about]);
+    }
+    out.push_str("\n## Policies of `--eviction`\n\n| policy | what it does |\n|---|---|\n");
+    for policy in POLICIES {
+        line(&mut out, &[code(policy.name), policy.about.to_owned()]);
+    }
+    out.push_str(
+        "\n## Without effect\n\nRead, checked, shown in `stats settings`, and named in the log \
+         when given.\n\n| option | default | in `stats settings` | what it is in memcached | why \
+         it changes nothing |\n|---|---|---|---|---|\n",
+    );
+    for row in SETTINGS.iter().filter(said) {
+        let Some(why) = row.no_effect else { continue };
+        let stat = row.stat.map(code).unwrap_or_default();
+        line(&mut out, &[options(row), defaults(row).1, stat, about(row.about), why.to_owned()]);
+    }
+    out.push_str("\n## Not supported yet\n\nAn error, with exit code 64.\n\n");
+    let words: Vec<_> = NOT_YET.iter().map(|option| code(&option.words.join(", "))).collect();
+    out.push_str(&words.join(" · "));
+    out.push_str("\n\n## Only reported\n\nLines of `stats settings` that no option changes.\n\n");
+    let rows = SETTINGS.iter().filter(|row| !said(row));
+    let lines = rows.filter_map(|row| Some(format!("{} {}", row.stat?, defaults(row).1)));
+    out.push_str(&lines.map(|line| code(&line)).collect::<Vec<_>>().join(" · "));
+    out.push('\n');
+    out
+}
+
+fn stats() -> String {
+    let mut out = format!(
+        "# Statistics\n\n{GENERATED}\n\n\
+         The lines of `stats`, in their order. A counter only rises, and `stats reset` sets it\n\
+         to 0; a gauge rises and falls.\n\n| name | kind | what it is |\n|---|---|---|\n"
+    );
+    for stat in Stat::ALL {
+        let row = stat.info();
+        let kind = match (row.source, row.kind) {
+            (Source::Absent, _) => "always 0",
+            (_, Kind::Counter) => "counter",
+            (_, Kind::Gauge) => "gauge",
+            (_, Kind::Text) => "text",
+        };
+        line(&mut out, &[code(row.name), kind.to_owned(), about(row.about)]);
+    }
+    out
+}
+
+fn commands() -> String {
+    let mut out = format!(
+        "# Commands\n\n{GENERATED}\n\n\
+         The words of the text protocols, and the opcodes that mean the same in the binary\n\
+         protocol (`q`: quiet, `k`: the answer carries the key).\n\n\
+         | command | opcodes | what it does |\n|---|---|---|\n"
+    );
+    for verb in VERBS {
+        let command = format!("{} {}", verb.word, verb.shape.syntax());
+        let opcodes: Vec<_> = verb.opcodes.iter().map(opcode).collect();
+        line(&mut out, &[code(command.trim()), opcodes.join(" "), about(verb.about)]);
+    }
+    out
+}
+
+fn opcode(opcode: &Opcode) -> String {
+    let quiet = if opcode.quiet { "q" } else { "" };
+    let with_key = if opcode.with_key { "k" } else { "" };
+    format!("0x{:02x}{quiet}{with_key}", opcode.code)
+}
+
+fn options(row: &Setting) -> String {
+    let spell = |spelling: &Spelling| {
+        let words: Vec<_> = spelling.words.iter().map(|word| code(word)).collect();
+        format!("{} {}", words.join(", "), spelling.takes.unwrap_or_default()).trim().to_owned()
+    };
+    row.spellings.iter().map(spell).collect::<Vec<_>>().join("<br>")
+}
+
+/// As mcache and as memcached.
+fn defaults(row: &Setting) -> (String, String) {
+    let show = |habits| match (row.show)(&Settings::defaults(habits)) {
+        unset if unset == "NULL" => String::new(),
+        value => value,
+    };
+    (show(Habits::Mcache), show(Habits::Memcached))
+}
+
+fn about(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn code(text: &str) -> String {
+    format!("`{text}`")
+}
+
+fn line(out: &mut String, cells: &[String]) {
+    let cells: Vec<_> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+    let _ = writeln!(out, "| {} |", cells.join(" | "));
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_pages_are_fresh() {
+        assert_eq!(super::run(&["--check".to_owned()]), Ok(()));
+    }
+}
