@@ -97,13 +97,21 @@ impl<E: StorageEngine> Session<E> {
         let mut consumed = 0;
         let mut answered = out.mark();
         let mut scratch = [0; KEY_MAX];
-        for _ in 0..context.requests_per_turn {
+        let mut left = context.requests_per_turn;
+        loop {
             if out.is_full() {
                 return Served { consumed, next: Next::Send };
             }
             let rest = input.get(consumed..).unwrap_or_default();
             if rest.is_empty() {
                 return Served { consumed, next: Next::Receive };
+            }
+            // A key list is one request: torn between turns, its answers could not be taken back.
+            if !self.codec.in_list() {
+                if left == 0 {
+                    return Served { consumed, next: Next::Turn };
+                }
+                left -= 1;
             }
             let step = match self.state {
                 State::Command => self.command(rest, &mut scratch, &mut answered, out, context),
@@ -115,8 +123,6 @@ impl<E: StorageEngine> Session<E> {
                 Step::Wait(bytes, next) => return Served { consumed: consumed + bytes, next },
             }
         }
-        let next = if consumed < input.len() { Next::Turn } else { Next::Receive };
-        Served { consumed, next }
     }
 
     /// Serves the command at the front of `rest`. `answered` is where the answer that is being

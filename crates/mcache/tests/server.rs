@@ -196,6 +196,53 @@ fn an_idle_connection_is_closed_after_its_time() {
 }
 
 #[test]
+fn a_connection_that_is_sent_to_is_not_idle() {
+    let server = start_with(|options| {
+        options.idle = IdlePolicy::Close(Duration::from_secs(1));
+    });
+    let mut slow = Client::connect(&server);
+    let value = vec![b'v'; 1_000_000];
+    slow.say(b"set big 0 0 1000000\r\n");
+    slow.say(&value);
+    slow.ask(b"\r\n", b"STORED\r\n");
+    slow.say("get big\r\n".repeat(20).as_bytes());
+    until(|| stat(&server, "get_hits") == 20);
+    // One that came later is idle for its whole time first.
+    Client::connect(&server).hear_last(b"");
+    for _ in 0..20 {
+        slow.hear(b"VALUE big 0 1000000\r\n");
+        slow.hear(&value);
+        slow.hear(b"\r\nEND\r\n");
+    }
+}
+
+#[test]
+fn a_panic_costs_one_connection() {
+    let server = start_with(|options| {
+        options.threads = 1;
+        options.set_verbosity = |_| panic!("a test of what a panic costs");
+    });
+    let mut other = Client::connect(&server);
+    other.ask(b"get k\r\n", b"END\r\n");
+    let mut unlucky = Client::connect(&server);
+    unlucky.say(b"get k\r\nverbosity 1\r\n");
+    unlucky.hear_last(b"");
+    other.ask(b"get k\r\n", b"END\r\n");
+    assert_eq!(other.stat("curr_connections"), 1);
+}
+
+#[test]
+fn a_key_list_is_not_torn_between_turns() {
+    let server = start_with(|options| options.requests_per_turn = 1);
+    let mut client = Client::connect(&server);
+    client.ask(b"set k 0 0 1\r\nx\r\n", b"STORED\r\n");
+    let request = format!("get k k k {}\r\n", "l".repeat(251));
+    client.ask(request.as_bytes(), b"CLIENT_ERROR bad command line format\r\n");
+    let hit = "VALUE k 0 1\r\nx\r\n";
+    client.ask(b"get k k k\r\nget k\r\n", format!("{hit}{hit}{hit}END\r\n{hit}END\r\n").as_bytes());
+}
+
+#[test]
 fn a_stopping_server_sends_the_answers_that_it_owes() {
     let server = start();
     let mut client = Client::connect(&server);
