@@ -26,6 +26,7 @@ func must(err error) {
 func main() {
 	log.SetFlags(log.Lshortfile)
 	client := memcache.New(os.Args[1])
+	client.Timeout = 5 * time.Second
 
 	must(client.Set(&memcache.Item{Key: "a", Value: []byte("value"), Flags: 4294967295}))
 	item, err := client.Get("a")
