@@ -39,6 +39,8 @@ pub enum Transport {
 /// A server program with memcached's options.
 pub struct Program {
     path: PathBuf,
+    /// What it is told it is called.
+    called: &'static str,
     transport: Transport,
     server: Server,
 }
@@ -55,7 +57,12 @@ impl Program {
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text.split_whitespace().nth(1).unwrap_or_default().to_owned();
         let server = Server { name: name.to_owned(), version };
-        Ok(Self { path: path.to_owned(), transport, server })
+        Ok(Self { path: path.to_owned(), called: "memcached", transport, server })
+    }
+
+    /// The same program under another name: mcache's defaults depend on it.
+    pub fn called(self, name: &'static str) -> Self {
+        Self { called: name, ..self }
     }
 
     /// Starts the program, with these options besides those that tell it where to listen, and
@@ -77,7 +84,7 @@ impl Program {
 
     fn command(&self, address: &Address, options: &[String]) -> Command {
         let mut command = Command::new(&self.path);
-        command.arg0("memcached").args(["-u", "root", "-U", "0"]);
+        command.arg0(self.called).args(["-u", "root", "-U", "0"]);
         match address {
             Address::Tcp(port) => command.args(["-l", "127.0.0.1", "-p", &port.to_string()]),
             Address::Unix(path) => command.arg("-s").arg(path),
