@@ -49,6 +49,7 @@ pub trait Item {
     /// Bytes that the item takes in the engine, overhead included.
     fn footprint(&self) -> usize;
 
-    /// Holds the value still for a send by reference.
-    fn pin(&self) -> Self::Pin;
+    /// Holds the value still for a send by reference. `None` if so much is held already that the
+    /// value has to be copied.
+    fn pin(&self) -> Option<Self::Pin>;
 }

@@ -1,8 +1,9 @@
 //! A cache without sockets as a house: sessions over one engine, and a clock wound by hand.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::IoSlice;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mcache_base::limits::SLICES_PER_SEND;
@@ -52,8 +53,10 @@ impl<E: StorageEngine> House for Memory<E> {
 
     fn start(&self, options: &[String]) -> Result<Option<Box<dyn Started>>, String> {
         let Some((options, host)) = understand(options)? else { return Ok(None) };
+        let engine = Arc::new((self.build)(&options));
         let cache = Cache {
-            engine: (self.build)(&options),
+            access: RefCell::new(engine.access()),
+            engine,
             counters: Counters::default(),
             host,
             now: Cell::new(Now { clock_ms: 100_000, unix: 1_800_000_000 }),
@@ -97,14 +100,15 @@ fn bytes(text: Option<&String>, unit: &str) -> Result<u64, String> {
     Ok(number << shift)
 }
 
-struct Cache<E> {
-    engine: E,
+struct Cache<E: StorageEngine> {
+    engine: Arc<E>,
+    access: RefCell<E::Access>,
     counters: Counters,
     host: Quiet,
     now: Cell<Now>,
 }
 
-struct Room<E>(Rc<Cache<E>>);
+struct Room<E: StorageEngine>(Rc<Cache<E>>);
 
 impl<E: StorageEngine> Started for Room<E> {
     fn connect(&mut self) -> Result<Box<dyn Connection>, String> {
@@ -139,8 +143,10 @@ struct Talk<E: StorageEngine> {
 impl<E: StorageEngine> Connection for Talk<E> {
     fn send(&mut self, bytes: &[u8]) {
         self.pending.extend_from_slice(bytes);
-        let context = Context {
-            engine: &self.cache.engine,
+        let mut access = self.cache.access.borrow_mut();
+        let mut context = Context {
+            engine: &*self.cache.engine,
+            access: &mut access,
             now: self.cache.now.get(),
             counters: &self.cache.counters,
             host: &self.cache.host,
@@ -148,7 +154,7 @@ impl<E: StorageEngine> Connection for Talk<E> {
         };
         let mut out = Output::default();
         while !self.closed {
-            let served = self.session.serve(&self.pending, &mut out, &context);
+            let served = self.session.serve(&self.pending, &mut out, &mut context);
             self.pending.drain(..served.consumed);
             drain(&mut out, &mut self.answers);
             match served.next {

@@ -47,8 +47,10 @@ impl<P: Pin> Output<P> {
     #[inline]
     pub fn push_value<I: Item<Pin = P>>(&mut self, item: &I) {
         let len = item.value_len();
-        if len > VALUE_COPIED_MAX {
-            self.pins.push((self.bytes.len(), item.pin()));
+        if len > VALUE_COPIED_MAX
+            && let Some(pin) = item.pin()
+        {
+            self.pins.push((self.bytes.len(), pin));
             return;
         }
         let mut offset = 0;

@@ -349,8 +349,8 @@ impl Item for Fixture {
     fn footprint(&self) -> usize {
         100
     }
-    fn pin(&self) -> FixturePin {
-        FixturePin(self.0)
+    fn pin(&self) -> Option<FixturePin> {
+        Some(FixturePin(self.0))
     }
 }
 

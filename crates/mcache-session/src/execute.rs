@@ -3,11 +3,17 @@
 use mcache_base::MEMCACHED_LEVEL;
 use mcache_base::operation::{Refusal, StoreMode, Stored};
 use mcache_protocol::{Outcome, Request, Style, WireError};
-use mcache_store::StorageEngine;
+use mcache_store::{Access, StorageEngine};
 
 use crate::reports;
 use crate::session::Context;
 use crate::tally;
+
+/// An engine's handle on an item.
+pub(crate) type ItemOf<'c, E> = <<E as StorageEngine>::Access as Access>::Item<'c>;
+
+/// An engine's room for a value that is still arriving.
+pub(crate) type ReservationOf<E> = <<E as StorageEngine>::Access as Access>::Reservation;
 
 /// A value to be stored.
 pub(crate) enum Value<'b, R> {
@@ -19,27 +25,32 @@ pub(crate) enum Value<'b, R> {
 
 /// Executes a request that carries no value.
 #[inline]
-pub(crate) fn execute<'e, E: StorageEngine>(
+pub(crate) fn execute<'c, E: StorageEngine>(
     request: &Request<'_>,
-    context: &Context<'e, E>,
-) -> Outcome<E::Item<'e>> {
-    let (engine, counters, now) = (context.engine, context.counters, context.now);
+    context: &'c mut Context<'_, E>,
+) -> Outcome<ItemOf<'c, E>> {
+    let (counters, now) = (context.counters, context.now);
     match *request {
         Request::Fetch { key, fetch } => {
-            let found = engine.fetch(engine.key(key), &fetch, now);
+            let key = context.access.key(key);
+            let found = context.access.fetch(key, &fetch, now);
             tally::fetch(counters, &fetch, &found);
             found.map_or_else(Outcome::Miss, Outcome::Hit)
         }
-        Request::Inspect { key } => engine
-            .fetch(engine.key(key), &tally::UNSEEN, now)
-            .map_or_else(Outcome::Miss, Outcome::Hit),
+        Request::Inspect { key } => {
+            let key = context.access.key(key);
+            let found = context.access.fetch(key, &tally::UNSEEN, now);
+            found.map_or_else(Outcome::Miss, Outcome::Hit)
+        }
         Request::Delete { key, delete } => {
-            let deleted = engine.delete(engine.key(key), &delete, now);
+            let key = context.access.key(key);
+            let deleted = context.access.delete(key, &delete, now);
             tally::delete(counters, deleted);
             Outcome::Deleted(deleted)
         }
         Request::Count { key, count } => {
-            let counted = engine.count(engine.key(key), &count, now);
+            let key = context.access.key(key);
+            let counted = context.access.count(key, &count, now);
             tally::count(counters, count.down, &counted);
             Outcome::Counted(counted)
         }
@@ -59,18 +70,17 @@ pub(crate) fn execute<'e, E: StorageEngine>(
 
 /// Stores a value.
 #[inline]
-pub(crate) fn store<'e, E: StorageEngine>(
+pub(crate) fn store<'c, E: StorageEngine>(
     key: &[u8],
     how: &mcache_base::operation::Store,
     style: &Style<'_>,
-    value: Value<'_, E::Reservation>,
-    context: &Context<'e, E>,
-) -> Outcome<E::Item<'e>> {
-    let engine = context.engine;
-    let hashed = engine.key(key);
+    value: Value<'_, ReservationOf<E>>,
+    context: &'c mut Context<'_, E>,
+) -> Outcome<ItemOf<'c, E>> {
+    let hashed = context.access.key(key);
     let stored = match value {
-        Value::Whole(bytes) => engine.store(hashed, how, bytes, context.now),
-        Value::Arrived(reservation) => engine.commit(hashed, how, reservation, context.now),
+        Value::Whole(bytes) => context.access.store(hashed, how, bytes, context.now),
+        Value::Arrived(reservation) => context.access.commit(hashed, how, reservation, context.now),
     };
     if let Stored::Refused(refusal) = stored {
         return refuse(key, how, style, refusal, context);
@@ -81,22 +91,26 @@ pub(crate) fn store<'e, E: StorageEngine>(
 
 /// Answers a store that the engine would not take. A set that is refused leaves nothing behind:
 /// the old value is not what the client wanted to be there.
-pub(crate) fn refuse<'e, E: StorageEngine>(
+pub(crate) fn refuse<'c, E: StorageEngine>(
     key: &[u8],
     how: &mcache_base::operation::Store,
     style: &Style<'_>,
     refusal: Refusal,
-    context: &Context<'e, E>,
-) -> Outcome<E::Item<'e>> {
+    context: &'c mut Context<'_, E>,
+) -> Outcome<ItemOf<'c, E>> {
     let plain_set = how.mode == StoreMode::Set && how.compare.is_none();
     if plain_set || matches!(style, Style::Meta(_)) {
-        context.engine.delete(context.engine.key(key), &Default::default(), context.now);
+        let key = context.access.key(key);
+        context.access.delete(key, &Default::default(), context.now);
     }
     tally::refused(context.counters, refusal);
     Outcome::Stored(Stored::Refused(refusal))
 }
 
-fn flush_all<'e, E: StorageEngine>(delay: i64, context: &Context<'e, E>) -> Outcome<E::Item<'e>> {
+fn flush_all<'c, E: StorageEngine>(
+    delay: i64,
+    context: &'c mut Context<'_, E>,
+) -> Outcome<ItemOf<'c, E>> {
     tally::flush(context.counters);
     if !context.host.flush_allowed() {
         return Outcome::Error(WireError::FlushNotAllowed);

@@ -5,14 +5,15 @@ use mcache_base::stats::Source;
 use mcache_protocol::{Outcome, StatLine, WireError};
 use mcache_store::StorageEngine;
 
+use crate::execute::ItemOf;
 use crate::session::Context;
 
 /// The report that the words after `stats` ask for. Sub-commands are matched whole:
 /// memcached takes any prefix, so that its `stats re` sets the counters to 0.
-pub(crate) fn stats<'e, E: StorageEngine>(
+pub(crate) fn stats<'c, E: StorageEngine>(
     args: &[u8],
-    context: &Context<'e, E>,
-) -> Outcome<E::Item<'e>> {
+    context: &'c mut Context<'_, E>,
+) -> Outcome<ItemOf<'c, E>> {
     let mut words = args.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
     match words.next() {
         None => Outcome::Stats(general(context)),

@@ -6,15 +6,17 @@ use mcache_protocol::output::Mark;
 use mcache_protocol::{
     Codec, Decoded, KeyScratch, Outcome, Output, Protocols, Request, Style, WireError,
 };
-use mcache_store::{Reservation, StorageEngine};
+use mcache_store::{Access, Reservation, StorageEngine};
 
 use crate::Host;
-use crate::execute::{Value, execute, refuse, store};
+use crate::execute::{ItemOf, ReservationOf, Value, execute, refuse, store};
 
 /// What a session needs for one turn.
-pub struct Context<'a, E> {
+pub struct Context<'a, E: StorageEngine> {
     /// The cache.
     pub engine: &'a E,
+    /// The worker's way into it.
+    pub access: &'a mut E::Access,
     /// The time of this turn.
     pub now: Now,
     /// The counters of the worker whose turn it is.
@@ -50,7 +52,7 @@ pub enum Next {
 /// One connection's conversation.
 pub struct Session<E: StorageEngine> {
     codec: Codec,
-    state: State<E::Reservation>,
+    state: State<ReservationOf<E>>,
 }
 
 /// What the next bytes are.
@@ -92,7 +94,7 @@ impl<E: StorageEngine> Session<E> {
         &mut self,
         input: &[u8],
         out: &mut Output<E::Pin>,
-        context: &Context<'_, E>,
+        context: &mut Context<'_, E>,
     ) -> Served {
         let mut consumed = 0;
         let mut answered = out.mark();
@@ -134,17 +136,18 @@ impl<E: StorageEngine> Session<E> {
         scratch: &mut KeyScratch,
         answered: &mut Mark,
         out: &mut Output<E::Pin>,
-        context: &Context<'_, E>,
+        context: &mut Context<'_, E>,
     ) -> Step {
         if !self.codec.in_list() {
             *answered = out.mark();
         }
         match self.codec.decode(rest, scratch) {
             Decoded::Request { request, style, size } => {
+                let now = context.now;
                 let outcome = execute(&request, context);
                 let quit = matches!(request, Request::Quit);
                 if !quit || matches!(style, Style::Binary(_)) {
-                    Codec::encode(&style, &outcome, context.now, out);
+                    Codec::encode(&style, &outcome, now, out);
                 }
                 if quit { Step::Wait(size, Next::Close) } else { Step::Consumed(size) }
             }
@@ -170,7 +173,7 @@ impl<E: StorageEngine> Session<E> {
         decoded: &Decoded<'_>,
         rest: &[u8],
         out: &mut Output<E::Pin>,
-        context: &Context<'_, E>,
+        context: &mut Context<'_, E>,
     ) -> Step {
         let Decoded::Body { key, store: how, style, head, body, tail } = decoded else {
             return Step::Wait(0, Next::Receive);
@@ -182,22 +185,24 @@ impl<E: StorageEngine> Session<E> {
                 say_bad_chunk::<E>(style, out, context.now);
                 return Step::Consumed(size);
             }
+            let now = context.now;
             let outcome = store(key, how, style, Value::Whole(value), context);
-            Codec::encode(style, &outcome, context.now, out);
+            Codec::encode(style, &outcome, now, out);
             return Step::Consumed(size);
         }
         if size <= REQUEST_BUFFERED_MAX {
             return Step::Wait(0, Next::Receive);
         }
-        let engine = context.engine;
-        match engine.reserve(engine.key(key), how, *body, context.now) {
+        let hashed = context.access.key(key);
+        match context.access.reserve(hashed, how, *body, context.now) {
             Ok(reservation) => {
                 let head_bytes = rest.get(..*head).unwrap_or_default().into();
                 self.state = State::Value(Box::new(Arriving { head: head_bytes, reservation }));
             }
             Err(refusal) => {
+                let now = context.now;
                 let outcome = refuse(key, how, style, refusal, context);
-                Codec::encode(style, &outcome, context.now, out);
+                Codec::encode(style, &outcome, now, out);
                 self.swallow((body + tail) as u64);
             }
         }
@@ -205,7 +210,12 @@ impl<E: StorageEngine> Session<E> {
     }
 
     /// Takes more of a value that arrives in pieces; stores it when it is whole.
-    fn value(&mut self, rest: &[u8], out: &mut Output<E::Pin>, context: &Context<'_, E>) -> Step {
+    fn value(
+        &mut self,
+        rest: &[u8],
+        out: &mut Output<E::Pin>,
+        context: &mut Context<'_, E>,
+    ) -> Step {
         let State::Value(arriving) = &mut self.state else {
             return Step::Consumed(0);
         };
@@ -228,8 +238,9 @@ impl<E: StorageEngine> Session<E> {
         let whole = self.codec.decode(&head, &mut scratch);
         if let Decoded::Body { key, store: how, style, .. } = whole {
             if well {
+                let now = context.now;
                 let outcome = store(key, &how, &style, Value::Arrived(reservation), context);
-                Codec::encode(&style, &outcome, context.now, out);
+                Codec::encode(&style, &outcome, now, out);
             } else {
                 say_bad_chunk::<E>(&style, out, context.now);
             }
@@ -255,7 +266,7 @@ fn ends_well(line_end: &[u8]) -> bool {
 }
 
 fn say<E: StorageEngine>(error: WireError, style: &Style<'_>, out: &mut Output<E::Pin>, now: Now) {
-    Codec::encode::<E::Item<'_>>(style, &Outcome::Error(error), now, out);
+    Codec::encode::<ItemOf<'_, E>>(style, &Outcome::Error(error), now, out);
 }
 
 /// Only a classic command with `noreply` keeps quiet about a bad data chunk.

@@ -2,12 +2,14 @@
 //! what is counted. `cargo run --release -p mcache-store --example overhead striped 1000000 100`
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Instant;
 
 use mcache_base::operation::Store;
 use mcache_base::{Now, Stat};
 use mcache_store::{
-    EngineOptions, SimpleStorageEngine, SizeLimit, StorageEngine, StripedStorageEngine, eviction,
+    Access, EngineOptions, SimpleStorageEngine, SizeLimit, StorageEngine, StripedStorageEngine,
+    eviction,
 };
 
 const NOW: Now = Now { clock_ms: 1, unix: 1 };
@@ -25,23 +27,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (items, value_len) = (items.parse()?, value_len.parse()?);
     match engine.as_str() {
-        "simple" => measure(&SimpleStorageEngine::new(&options), items, value_len),
-        "striped" => measure(&StripedStorageEngine::new(&options), items, value_len),
+        "simple" => measure(SimpleStorageEngine::new(&options), items, value_len),
+        "striped" => measure(StripedStorageEngine::new(&options), items, value_len),
         _ => Err("no engine of that name".into()),
     }
 }
 
-fn measure<E: StorageEngine>(engine: &E, items: u64, value_len: u64) -> Result<(), Box<dyn Error>> {
+fn measure<E: StorageEngine>(engine: E, items: u64, value_len: u64) -> Result<(), Box<dyn Error>> {
     let value = vec![b'x'; value_len as usize];
     let key = |item: u64| format!("key-{item:016}").into_bytes();
+    let engine = Arc::new(engine);
+    let mut access = engine.access();
     let before = resident()?;
     let start = Instant::now();
     for item in 0..items {
-        engine.store(engine.key(&key(item)), &Store::default(), &value, NOW);
+        access.store(access.key(&key(item)), &Store::default(), &value, NOW);
     }
     let (set, start) = (start.elapsed(), Instant::now());
     let far_apart = |item: u64| item.wrapping_mul(7919) % items;
-    let fetch = |item| engine.fetch(engine.key(&key(item)), &Default::default(), NOW).is_ok();
+    let mut fetch = |item| access.fetch(access.key(&key(item)), &Default::default(), NOW).is_ok();
     let found = (0..items).filter(|&item| fetch(far_apart(item))).count();
     let get = start.elapsed();
     let beside =

@@ -1,5 +1,7 @@
 //! What a storage engine promises.
 
+use std::sync::Arc;
+
 use mcache_base::operation::{
     Count, Counted, Delete, Deleted, Fetch, Hit, Miss, Refusal, Store, Stored,
 };
@@ -46,46 +48,16 @@ impl SizeLimit {
     }
 }
 
-/// A set of items under one memory limit, shared by all workers.
-///
-/// Each operation is atomic. An item handed out is one consistent version: it does not change
-/// while it is held, and holding it keeps nobody else from making progress.
+/// A set of items under one memory limit, shared by all threads.
 pub trait StorageEngine: Send + Sync + Sized + 'static {
     /// A value held still for a send by reference.
     type Pin: Pin;
 
-    /// A found item.
-    type Item<'e>: Item<Pin = Self::Pin>;
+    /// One thread's way in.
+    type Access: Access<Pin = Self::Pin>;
 
-    /// Room for a value that is still arriving.
-    type Reservation: Reservation;
-
-    /// Hashes a key.
-    fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k>;
-
-    /// Looks an item up.
-    fn fetch(&self, key: Key<'_>, fetch: &Fetch, now: Now) -> Result<Hit<Self::Item<'_>>, Miss>;
-
-    /// Stores a value that has arrived whole.
-    fn store(&self, key: Key<'_>, store: &Store, value: &[u8], now: Now) -> Stored;
-
-    /// Makes room for a value of `len` bytes that is still arriving and is to be stored like this.
-    fn reserve(
-        &self,
-        key: Key<'_>,
-        store: &Store,
-        len: usize,
-        now: Now,
-    ) -> Result<Self::Reservation, Refusal>;
-
-    /// Stores a reserved value whose bytes have all arrived, under the key it was reserved for.
-    fn commit(&self, key: Key<'_>, store: &Store, value: Self::Reservation, now: Now) -> Stored;
-
-    /// Takes an item away, or makes it less than it was.
-    fn delete(&self, key: Key<'_>, delete: &Delete, now: Now) -> Deleted;
-
-    /// Adds to, or takes from, a number.
-    fn count(&self, key: Key<'_>, count: &Count, now: Now) -> Counted<Self::Item<'_>>;
+    /// A way in for one more thread.
+    fn access(self: &Arc<Self>) -> Self::Access;
 
     /// Invalidates everything stored until the moment that `delay` means as an exptime; 0, a
     /// negative delay and a moment that has passed mean now. Replaces a flush that is pending.
@@ -100,8 +72,59 @@ pub trait StorageEngine: Send + Sync + Sized + 'static {
     /// Sets the engine's counters to 0.
     fn reset_stats(&self);
 
-    /// Panics if an invariant of the engine does not hold. For tests: it looks at every item.
+    /// Panics if an invariant of the engine does not hold. For tests: it looks at every item,
+    /// and expects that nobody else is at work.
     fn check(&self);
+}
+
+/// What one thread does in a storage engine.
+///
+/// Each operation is atomic. An item handed out is one consistent version: it does not change
+/// while it is held, and holding it keeps nobody else from making progress.
+pub trait Access: Send + 'static {
+    /// A value held still for a send by reference.
+    type Pin: Pin;
+
+    /// A found item.
+    type Item<'a>: Item<Pin = Self::Pin>
+    where
+        Self: 'a;
+
+    /// Room for a value that is still arriving.
+    type Reservation: Reservation;
+
+    /// Hashes a key.
+    fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k>;
+
+    /// Tells that the thread will wait for something else. A thread that stays away without it
+    /// keeps memory from being used again.
+    fn rest(&mut self) {}
+
+    /// Looks an item up.
+    fn fetch(&mut self, key: Key<'_>, fetch: &Fetch, now: Now)
+    -> Result<Hit<Self::Item<'_>>, Miss>;
+
+    /// Stores a value that has arrived whole.
+    fn store(&mut self, key: Key<'_>, store: &Store, value: &[u8], now: Now) -> Stored;
+
+    /// Makes room for a value of `len` bytes that is still arriving and is to be stored like this.
+    fn reserve(
+        &mut self,
+        key: Key<'_>,
+        store: &Store,
+        len: usize,
+        now: Now,
+    ) -> Result<Self::Reservation, Refusal>;
+
+    /// Stores a reserved value whose bytes have all arrived, under the key it was reserved for.
+    fn commit(&mut self, key: Key<'_>, store: &Store, value: Self::Reservation, now: Now)
+    -> Stored;
+
+    /// Takes an item away, or makes it less than it was.
+    fn delete(&mut self, key: Key<'_>, delete: &Delete, now: Now) -> Deleted;
+
+    /// Adds to, or takes from, a number.
+    fn count(&mut self, key: Key<'_>, count: &Count, now: Now) -> Counted<Self::Item<'_>>;
 }
 
 /// Room for a value that is still arriving. Dropping it gives the room back.
@@ -111,25 +134,4 @@ pub trait Reservation: Send + 'static {
 
     /// Takes the next bytes of the value; at most [`Self::missing`] of them. Returns how many.
     fn fill(&mut self, bytes: &[u8]) -> usize;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_size_limit_admits_what_just_fits() {
-        // limit, key, flags, value; a value longer by one is over it
-        for (limit, key_len, flags, value_len) in [
-            (SizeLimit::Item(1 << 20), 3, 0, (1 << 20) - 62),
-            (SizeLimit::Item(1 << 20), 3, 1, (1 << 20) - 66),
-            (SizeLimit::Item(1024), 250, 0, 1024 - 309),
-            (SizeLimit::Value(1024), 250, 7, 1024),
-            (SizeLimit::Value(1), 1, 0, 1),
-        ] {
-            assert!(limit.admits(key_len, flags, value_len), "{limit:?}");
-            assert!(!limit.admits(key_len, flags, value_len + 1), "{limit:?}");
-        }
-        assert!(SizeLimit::Value(0).admits(250, 1, usize::MAX));
-    }
 }

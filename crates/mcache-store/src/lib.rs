@@ -16,7 +16,7 @@ mod simple;
 mod stripe;
 mod striped;
 
-pub use engine::{EngineOptions, Reservation, SizeLimit, StorageEngine};
+pub use engine::{Access, EngineOptions, Reservation, SizeLimit, StorageEngine};
 pub use record::{Arriving, Blob, Held};
 pub use simple::SimpleStorageEngine;
 pub use striped::StripedStorageEngine;

@@ -217,8 +217,8 @@ impl Item for Held {
         self.footprint as usize
     }
 
-    fn pin(&self) -> Blob {
-        self.blob.clone()
+    fn pin(&self) -> Option<Blob> {
+        Some(self.blob.clone())
     }
 }
 

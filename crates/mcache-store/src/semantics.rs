@@ -218,10 +218,17 @@ fn fresh(store: &Store, exptime: i64, now: Now, cas: u64) -> Write {
 ///
 /// As in memcached, what has grown too large by appending was just not stored.
 pub fn stored<I: Item>(write: &Write, written: Result<I, Refusal>) -> Stored {
-    match (written, write.splice) {
-        (Ok(item), _) => Stored::Stored { cas: item.cas(), value_len: item.value_len() },
-        (Err(Refusal::TooLarge), Splice::Append | Splice::Prepend) => Stored::NotStored,
-        (Err(refusal), _) => Stored::Refused(refusal),
+    match written {
+        Ok(item) => Stored::Stored { cas: item.cas(), value_len: item.value_len() },
+        Err(refusal) => splice_refused(write, refusal),
+    }
+}
+
+/// What an append or prepend answers whose value could not be kept.
+pub fn splice_refused(write: &Write, refusal: Refusal) -> Stored {
+    match (refusal, write.splice) {
+        (Refusal::TooLarge, Splice::Append | Splice::Prepend) => Stored::NotStored,
+        _ => Stored::Refused(refusal),
     }
 }
 

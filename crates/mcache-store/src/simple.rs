@@ -2,7 +2,7 @@
 //! the model that every other engine is tested against.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mcache_base::number::Digits;
 use mcache_base::operation::{
@@ -11,7 +11,7 @@ use mcache_base::operation::{
 use mcache_base::{Counters, Item, Key, Now, Stat};
 
 use crate::common::{Common, count_dead, count_walked_over};
-use crate::engine::{EngineOptions, StorageEngine};
+use crate::engine::{Access, EngineOptions, StorageEngine};
 use crate::ledger::Claim;
 use crate::record::{Arriving, Blob, Held, Incoming, Record};
 use crate::semantics::{self, CountPlan, DeletePlan, StorePlan, Write};
@@ -87,96 +87,10 @@ impl SimpleStorageEngine {
 
 impl StorageEngine for SimpleStorageEngine {
     type Pin = Blob;
-    type Item<'e> = Held;
-    type Reservation = Arriving;
+    type Access = Arc<Self>;
 
-    fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
-        self.common.hasher.key(bytes)
-    }
-
-    fn fetch(&self, key: Key<'_>, fetch: &Fetch, now: Now) -> Result<Hit<Held>, Miss> {
-        let mut open = self.open(now);
-        match open.live(key) {
-            Ok(record) => {
-                let (attributes, hit) = semantics::fetch(&record.attributes, fetch, now);
-                record.attributes = attributes;
-                if !fetch.unseen {
-                    record.life.fetches = record.life.fetches.saturating_add(1);
-                    self.common.promote(record);
-                }
-                Ok(hit.with(record.hold()))
-            }
-            Err(miss) => {
-                let vivified = semantics::vivify(fetch, now, || self.next_cas());
-                let (write, hit) = vivified.ok_or(miss)?;
-                let empty = Incoming::Borrowed(b"");
-                open.write(key, &write, empty).map(|item| hit.with(item)).map_err(|_| miss)
-            }
-        }
-    }
-
-    fn store(&self, key: Key<'_>, store: &Store, value: &[u8], now: Now) -> Stored {
-        self.put(key, store, Incoming::Borrowed(value), self.open(now))
-    }
-
-    fn reserve(
-        &self,
-        key: Key<'_>,
-        store: &Store,
-        len: usize,
-        now: Now,
-    ) -> Result<Arriving, Refusal> {
-        let mut open = self.open(now);
-        let footprint = self.common.footprint(key, store.flags, len)?;
-        open.make_room(footprint, key)?;
-        Ok(Arriving::new(key.bytes, len, Claim::on(&self.common.ledger, footprint)))
-    }
-
-    fn commit(&self, key: Key<'_>, store: &Store, value: Arriving, now: Now) -> Stored {
-        let open = self.open(now);
-        // Nobody else can take the room while the lock is held.
-        let (incoming, claim) = value.arrived(key.bytes);
-        drop(claim);
-        self.put(key, store, incoming, open)
-    }
-
-    fn delete(&self, key: Key<'_>, delete: &Delete, now: Now) -> Deleted {
-        let mut open = self.open(now);
-        let current = open.live(key).ok().map(|record| record.attributes);
-        match semantics::delete(current.as_ref(), delete, now, || self.next_cas()) {
-            DeletePlan::Refuse(answer) => return answer,
-            DeletePlan::Remove => {
-                open.remove(key.bytes);
-            }
-            DeletePlan::Mark(attributes) => {
-                if let Ok(record) = open.live(key) {
-                    record.attributes = attributes;
-                }
-            }
-            DeletePlan::Clear(write) => {
-                // Only flags can make an item without a value too large: then none is left.
-                if open.write(key, &write, Incoming::Borrowed(b"")).is_err() {
-                    open.remove(key.bytes);
-                }
-            }
-        }
-        Deleted::Deleted
-    }
-
-    fn count(&self, key: Key<'_>, count: &Count, now: Now) -> Counted<Held> {
-        let mut open = self.open(now);
-        let current = open.live(key).ok().map(|record| (&record.attributes, record.blob.value()));
-        match semantics::count(current, count, now, || self.next_cas()) {
-            CountPlan::NotFound => Counted::NotFound,
-            CountPlan::Exists => Counted::Exists,
-            CountPlan::NotNumeric => Counted::NotNumeric,
-            CountPlan::Write(value, write, hit) => {
-                match open.write(key, &write, Incoming::Number(Digits::new(value))) {
-                    Ok(item) => Counted::Number { value, hit: hit.with(item) },
-                    Err(refusal) => Counted::Refused(refusal),
-                }
-            }
-        }
+    fn access(self: &Arc<Self>) -> Arc<Self> {
+        self.clone()
     }
 
     fn flush(&self, delay: i64, now: Now) {
@@ -223,6 +137,101 @@ impl StorageEngine for SimpleStorageEngine {
         }
         assert_eq!(footprints, self.common.ledger.used(), "what is there is what was taken");
         assert!(footprints <= self.common.ledger.capacity());
+    }
+}
+
+impl Access for Arc<SimpleStorageEngine> {
+    type Pin = Blob;
+    type Item<'a> = Held;
+    type Reservation = Arriving;
+
+    fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        self.common.hasher.key(bytes)
+    }
+
+    fn fetch(&mut self, key: Key<'_>, fetch: &Fetch, now: Now) -> Result<Hit<Held>, Miss> {
+        let mut open = self.open(now);
+        match open.live(key) {
+            Ok(record) => {
+                let (attributes, hit) = semantics::fetch(&record.attributes, fetch, now);
+                record.attributes = attributes;
+                if !fetch.unseen {
+                    record.life.fetches = record.life.fetches.saturating_add(1);
+                    self.common.promote(record);
+                }
+                Ok(hit.with(record.hold()))
+            }
+            Err(miss) => {
+                let vivified = semantics::vivify(fetch, now, || self.next_cas());
+                let (write, hit) = vivified.ok_or(miss)?;
+                let empty = Incoming::Borrowed(b"");
+                open.write(key, &write, empty).map(|item| hit.with(item)).map_err(|_| miss)
+            }
+        }
+    }
+
+    fn store(&mut self, key: Key<'_>, store: &Store, value: &[u8], now: Now) -> Stored {
+        self.put(key, store, Incoming::Borrowed(value), self.open(now))
+    }
+
+    fn reserve(
+        &mut self,
+        key: Key<'_>,
+        store: &Store,
+        len: usize,
+        now: Now,
+    ) -> Result<Arriving, Refusal> {
+        let mut open = self.open(now);
+        let footprint = self.common.footprint(key, store.flags, len)?;
+        open.make_room(footprint, key)?;
+        Ok(Arriving::new(key.bytes, len, Claim::on(&self.common.ledger, footprint)))
+    }
+
+    fn commit(&mut self, key: Key<'_>, store: &Store, value: Arriving, now: Now) -> Stored {
+        let open = self.open(now);
+        // Nobody else can take the room while the lock is held.
+        let (incoming, claim) = value.arrived(key.bytes);
+        drop(claim);
+        self.put(key, store, incoming, open)
+    }
+
+    fn delete(&mut self, key: Key<'_>, delete: &Delete, now: Now) -> Deleted {
+        let mut open = self.open(now);
+        let current = open.live(key).ok().map(|record| record.attributes);
+        match semantics::delete(current.as_ref(), delete, now, || self.next_cas()) {
+            DeletePlan::Refuse(answer) => return answer,
+            DeletePlan::Remove => {
+                open.remove(key.bytes);
+            }
+            DeletePlan::Mark(attributes) => {
+                if let Ok(record) = open.live(key) {
+                    record.attributes = attributes;
+                }
+            }
+            DeletePlan::Clear(write) => {
+                // Only flags can make an item without a value too large: then none is left.
+                if open.write(key, &write, Incoming::Borrowed(b"")).is_err() {
+                    open.remove(key.bytes);
+                }
+            }
+        }
+        Deleted::Deleted
+    }
+
+    fn count(&mut self, key: Key<'_>, count: &Count, now: Now) -> Counted<Held> {
+        let mut open = self.open(now);
+        let current = open.live(key).ok().map(|record| (&record.attributes, record.blob.value()));
+        match semantics::count(current, count, now, || self.next_cas()) {
+            CountPlan::NotFound => Counted::NotFound,
+            CountPlan::Exists => Counted::Exists,
+            CountPlan::NotNumeric => Counted::NotNumeric,
+            CountPlan::Write(value, write, hit) => {
+                match open.write(key, &write, Incoming::Number(Digits::new(value))) {
+                    Ok(item) => Counted::Number { value, hit: hit.with(item) },
+                    Err(refusal) => Counted::Refused(refusal),
+                }
+            }
+        }
     }
 }
 

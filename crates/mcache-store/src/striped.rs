@@ -5,7 +5,7 @@
 //! rank, so the item that leaves is the lowest of all and not just of a stripe.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mcache_base::number::Digits;
 use mcache_base::operation::{
@@ -14,7 +14,7 @@ use mcache_base::operation::{
 use mcache_base::{Key, Now, Stat};
 
 use crate::common::{Common, count_dead, count_walked_over};
-use crate::engine::{EngineOptions, StorageEngine};
+use crate::engine::{Access, EngineOptions, StorageEngine};
 use crate::eviction::RANK_MAX;
 use crate::ledger::{Claim, Credit};
 use crate::record::{Arriving, Blob, Held, Incoming, Record};
@@ -197,99 +197,10 @@ impl StripedStorageEngine {
 
 impl StorageEngine for StripedStorageEngine {
     type Pin = Blob;
-    type Item<'e> = Held;
-    type Reservation = Arriving;
+    type Access = Arc<Self>;
 
-    #[inline]
-    fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
-        self.common.hasher.key(bytes)
-    }
-
-    fn fetch(&self, key: Key<'_>, fetch: &Fetch, now: Now) -> Result<Hit<Held>, Miss> {
-        let attempted = self.attempt(key, now, self.no_credit(), |open, credit| {
-            let miss = match open.live(key) {
-                Ok(record) => {
-                    let (attributes, hit) = semantics::fetch(&record.attributes, fetch, now);
-                    return Ok(open
-                        .fetched(key, attributes, fetch.unseen)
-                        .map(|item| hit.with(item)));
-                }
-                Err(miss) => miss,
-            };
-            let Some((write, hit)) = semantics::vivify(fetch, now, || self.next_cas()) else {
-                return Ok(Err(miss));
-            };
-            let written = open.write(key, &write, Incoming::Borrowed(b""), credit)?;
-            Ok(written.map(|item| hit.with(item)).map_err(|_| miss))
-        });
-        attempted.unwrap_or(Err(Miss::Absent))
-    }
-
-    fn store(&self, key: Key<'_>, store: &Store, value: &[u8], now: Now) -> Stored {
-        self.put(key, store, &Incoming::Borrowed(value), now, self.no_credit())
-    }
-
-    fn reserve(
-        &self,
-        key: Key<'_>,
-        store: &Store,
-        len: usize,
-        now: Now,
-    ) -> Result<Arriving, Refusal> {
-        let footprint = self.common.footprint(key, store.flags, len)?;
-        let mut credit = self.no_credit();
-        if !credit.cover(footprint) {
-            self.make_room(footprint, &mut credit, key, now)?;
-        }
-        credit.spend(footprint);
-        Ok(Arriving::new(key.bytes, len, Claim::on(&self.common.ledger, footprint)))
-    }
-
-    fn commit(&self, key: Key<'_>, store: &Store, value: Arriving, now: Now) -> Stored {
-        let (incoming, claim) = value.arrived(key.bytes);
-        let credit = Credit::on(&self.common.ledger, claim.hand_over());
-        self.put(key, store, &incoming, now, credit)
-    }
-
-    fn delete(&self, key: Key<'_>, delete: &Delete, now: Now) -> Deleted {
-        let mut open = self.open(key, now);
-        let current = open.live(key).ok().map(|record| record.attributes);
-        match semantics::delete(current.as_ref(), delete, now, || self.next_cas()) {
-            DeletePlan::Refuse(answer) => return answer,
-            DeletePlan::Remove => open.remove(key),
-            DeletePlan::Mark(attributes) => {
-                open.stripe.change(key, |record| record.attributes = attributes);
-            }
-            DeletePlan::Clear(write) => {
-                // It needs no room. Only flags can make an item without a value too large: then
-                // none is left.
-                let empty = Incoming::Borrowed(b"");
-                if !matches!(open.write(key, &write, empty, &mut self.no_credit()), Ok(Ok(_))) {
-                    open.remove(key);
-                }
-            }
-        }
-        Deleted::Deleted
-    }
-
-    fn count(&self, key: Key<'_>, count: &Count, now: Now) -> Counted<Held> {
-        let attempted = self.attempt(key, now, self.no_credit(), |open, credit| {
-            let current = open.live(key).ok();
-            let current = current.map(|record| (&record.attributes, record.blob.value()));
-            Ok(match semantics::count(current, count, now, || self.next_cas()) {
-                CountPlan::NotFound => Counted::NotFound,
-                CountPlan::Exists => Counted::Exists,
-                CountPlan::NotNumeric => Counted::NotNumeric,
-                CountPlan::Write(value, write, hit) => {
-                    let digits = Incoming::Number(Digits::new(value));
-                    match open.write(key, &write, digits, credit)? {
-                        Ok(item) => Counted::Number { value, hit: hit.with(item) },
-                        Err(refusal) => Counted::Refused(refusal),
-                    }
-                }
-            })
-        });
-        attempted.unwrap_or_else(Counted::Refused)
+    fn access(self: &Arc<Self>) -> Arc<Self> {
+        self.clone()
     }
 
     fn flush(&self, delay: i64, now: Now) {
@@ -342,6 +253,104 @@ impl StorageEngine for StripedStorageEngine {
         }
         assert_eq!(footprints, self.common.ledger.used(), "what is there is what was taken");
         assert!(footprints <= self.common.ledger.capacity());
+    }
+}
+
+impl Access for Arc<StripedStorageEngine> {
+    type Pin = Blob;
+    type Item<'a> = Held;
+    type Reservation = Arriving;
+
+    #[inline]
+    fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        self.common.hasher.key(bytes)
+    }
+
+    fn fetch(&mut self, key: Key<'_>, fetch: &Fetch, now: Now) -> Result<Hit<Held>, Miss> {
+        let attempted = self.attempt(key, now, self.no_credit(), |open, credit| {
+            let miss = match open.live(key) {
+                Ok(record) => {
+                    let (attributes, hit) = semantics::fetch(&record.attributes, fetch, now);
+                    return Ok(open
+                        .fetched(key, attributes, fetch.unseen)
+                        .map(|item| hit.with(item)));
+                }
+                Err(miss) => miss,
+            };
+            let Some((write, hit)) = semantics::vivify(fetch, now, || self.next_cas()) else {
+                return Ok(Err(miss));
+            };
+            let written = open.write(key, &write, Incoming::Borrowed(b""), credit)?;
+            Ok(written.map(|item| hit.with(item)).map_err(|_| miss))
+        });
+        attempted.unwrap_or(Err(Miss::Absent))
+    }
+
+    fn store(&mut self, key: Key<'_>, store: &Store, value: &[u8], now: Now) -> Stored {
+        self.put(key, store, &Incoming::Borrowed(value), now, self.no_credit())
+    }
+
+    fn reserve(
+        &mut self,
+        key: Key<'_>,
+        store: &Store,
+        len: usize,
+        now: Now,
+    ) -> Result<Arriving, Refusal> {
+        let footprint = self.common.footprint(key, store.flags, len)?;
+        let mut credit = self.no_credit();
+        if !credit.cover(footprint) {
+            self.make_room(footprint, &mut credit, key, now)?;
+        }
+        credit.spend(footprint);
+        Ok(Arriving::new(key.bytes, len, Claim::on(&self.common.ledger, footprint)))
+    }
+
+    fn commit(&mut self, key: Key<'_>, store: &Store, value: Arriving, now: Now) -> Stored {
+        let (incoming, claim) = value.arrived(key.bytes);
+        let credit = Credit::on(&self.common.ledger, claim.hand_over());
+        self.put(key, store, &incoming, now, credit)
+    }
+
+    fn delete(&mut self, key: Key<'_>, delete: &Delete, now: Now) -> Deleted {
+        let mut open = self.open(key, now);
+        let current = open.live(key).ok().map(|record| record.attributes);
+        match semantics::delete(current.as_ref(), delete, now, || self.next_cas()) {
+            DeletePlan::Refuse(answer) => return answer,
+            DeletePlan::Remove => open.remove(key),
+            DeletePlan::Mark(attributes) => {
+                open.stripe.change(key, |record| record.attributes = attributes);
+            }
+            DeletePlan::Clear(write) => {
+                // It needs no room. Only flags can make an item without a value too large: then
+                // none is left.
+                let empty = Incoming::Borrowed(b"");
+                if !matches!(open.write(key, &write, empty, &mut self.no_credit()), Ok(Ok(_))) {
+                    open.remove(key);
+                }
+            }
+        }
+        Deleted::Deleted
+    }
+
+    fn count(&mut self, key: Key<'_>, count: &Count, now: Now) -> Counted<Held> {
+        let attempted = self.attempt(key, now, self.no_credit(), |open, credit| {
+            let current = open.live(key).ok();
+            let current = current.map(|record| (&record.attributes, record.blob.value()));
+            Ok(match semantics::count(current, count, now, || self.next_cas()) {
+                CountPlan::NotFound => Counted::NotFound,
+                CountPlan::Exists => Counted::Exists,
+                CountPlan::NotNumeric => Counted::NotNumeric,
+                CountPlan::Write(value, write, hit) => {
+                    let digits = Incoming::Number(Digits::new(value));
+                    match open.write(key, &write, digits, credit)? {
+                        Ok(item) => Counted::Number { value, hit: hit.with(item) },
+                        Err(refusal) => Counted::Refused(refusal),
+                    }
+                }
+            })
+        });
+        attempted.unwrap_or_else(Counted::Refused)
     }
 }
 

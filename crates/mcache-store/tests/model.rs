@@ -12,7 +12,8 @@ use mcache_base::operation::{
 use mcache_base::{Now, Stat};
 use mcache_store::eviction::{POLICIES, PolicyEntry};
 use mcache_store::{
-    EngineOptions, Reservation, SimpleStorageEngine, SizeLimit, StorageEngine, StripedStorageEngine,
+    Access, EngineOptions, Reservation, SimpleStorageEngine, SizeLimit, StorageEngine,
+    StripedStorageEngine,
 };
 use proptest::prelude::*;
 
@@ -75,11 +76,11 @@ impl Step {
                 Answer::Counted(bench.count(&name(key), count, now))
             }
             Self::Flush(delay) => {
-                bench.0.flush(delay, now);
+                bench.engine.flush(delay, now);
                 Answer::Done
             }
             Self::Maintain => {
-                bench.0.maintain(now);
+                bench.engine.maintain(now);
                 Answer::Done
             }
             Self::Wind(_) => Answer::Done,
@@ -99,19 +100,22 @@ impl Way {
         if let Self::Whole = self {
             return Answer::Stored(bench.store(key, store, value, now));
         }
-        let key = bench.0.key(key.as_bytes());
-        let mut arriving = match bench.0.reserve(key, &store, value.len(), now) {
+        let mut access = bench.access.borrow_mut();
+        let key = access.key(key.as_bytes());
+        let mut arriving = match access.reserve(key, &store, value.len(), now) {
             Ok(arriving) => arriving,
             Err(refusal) => return Answer::Stored(Stored::Refused(refusal)),
         };
         let (first, second) = value.as_bytes().split_at(value.len() / 2);
         arriving.fill(first);
-        bench.0.check();
+        bench.engine.check();
         if let Self::GivenUp = self {
             return Answer::Done;
         }
         arriving.fill(second);
-        Answer::Stored(bench.0.commit(key, &store, arriving, now))
+        let stored = access.commit(key, &store, arriving, now);
+        access.rest();
+        Answer::Stored(stored)
     }
 }
 
@@ -254,8 +258,8 @@ const COMMON_STATS: [Stat; 6] = [
 
 /// With room for all: the same answers.
 fn agrees<E: StorageEngine>(new: impl Fn(&EngineOptions) -> E, program: &[Step]) {
-    let subject = Bench(new(&options(AMPLE)));
-    let model = Bench(SimpleStorageEngine::new(&options(AMPLE)));
+    let subject = Bench::new(new(&options(AMPLE)));
+    let model = Bench::new(SimpleStorageEngine::new(&options(AMPLE)));
     let mut elapsed_ms = 0;
     for step in program {
         if let Step::Wind(ms) = step {
@@ -263,10 +267,14 @@ fn agrees<E: StorageEngine>(new: impl Fn(&EngineOptions) -> E, program: &[Step])
         }
         let now = at(elapsed_ms);
         assert_eq!(step.run(&subject, now), step.run(&model, now), "{step:?}");
-        subject.0.check();
-        model.0.check();
+        subject.engine.check();
+        model.engine.check();
         for stat in COMMON_STATS {
-            assert_eq!(subject.0.stat(stat), model.0.stat(stat), "{stat:?} after {step:?}");
+            assert_eq!(
+                subject.engine.stat(stat),
+                model.engine.stat(stat),
+                "{stat:?} after {step:?}"
+            );
         }
     }
 }
@@ -279,8 +287,8 @@ fn agrees_but_for_evictions<E: StorageEngine>(
     program: &[Step],
 ) {
     let limits = EngineOptions { item_size: SizeLimit::Value(150), policy, ..options(AMPLE) };
-    let subject = Bench(new(&EngineOptions { capacity: 1500, evict, ..limits }));
-    let model = Bench(SimpleStorageEngine::new(&limits));
+    let subject = Bench::new(new(&EngineOptions { capacity: 1500, evict, ..limits }));
+    let model = Bench::new(SimpleStorageEngine::new(&limits));
     let (mut elapsed_ms, mut missing) = (0, 0);
     for step in program {
         if let Step::Wind(ms) = step {
@@ -296,8 +304,8 @@ fn agrees_but_for_evictions<E: StorageEngine>(
             let expected = step.run(&model, now);
             assert_eq!(comparable(answer), comparable(expected), "{step:?}");
         }
-        subject.0.check();
-        let evictions = subject.0.stat(Stat::evictions);
+        subject.engine.check();
+        let evictions = subject.engine.stat(Stat::evictions);
         assert!(missing <= evictions, "{missing} are missing, {evictions} were evicted");
         assert!(evict || evictions == 0);
     }

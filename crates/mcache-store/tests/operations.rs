@@ -8,7 +8,8 @@ use mcache_base::operation::{
     Count, Counted, Delete, Deleted, Fetch, Miss, Refusal, Store, StoreMode, Stored,
 };
 use mcache_store::{
-    EngineOptions, Reservation, SimpleStorageEngine, SizeLimit, StorageEngine, StripedStorageEngine,
+    Access, EngineOptions, Reservation, SimpleStorageEngine, SizeLimit, StorageEngine,
+    StripedStorageEngine,
 };
 
 /// Runs a test on every engine.
@@ -18,8 +19,8 @@ macro_rules! on_every_engine {
         #[test]
         fn $name() {
             fn run<E: StorageEngine>($new: impl Fn(&EngineOptions) -> Bench<E>) $body
-            run(|options| Bench(SimpleStorageEngine::new(options)));
-            run(|options| Bench(StripedStorageEngine::new(options)));
+            run(|options| Bench::new(SimpleStorageEngine::new(options)));
+            run(|options| Bench::new(StripedStorageEngine::new(options)));
         }
     )+};
 }
@@ -261,7 +262,7 @@ on_every_engine! {
         assert_eq!(bench.fetch("past", GET, at(0)).unwrap_err(), Miss::Absent);
         assert!(bench.fetch("second", GET, at(999)).is_ok());
         assert_eq!(bench.fetch("second", GET, at(1000)).unwrap_err(), Miss::Expired);
-        bench.0.flush(0, at(1000));
+        bench.engine.flush(0, at(1000));
         assert_eq!(bench.set("kept", "v"), stored(4, 1));
         assert_eq!(bench.fetch("flushed", GET, at(1000)).unwrap_err(), Miss::Flushed);
         assert_eq!(bench.fetch("flushed", GET, at(1000)).unwrap_err(), Miss::Absent);
@@ -272,7 +273,7 @@ on_every_engine! {
         let bench = new(&options(AMPLE));
         let chosen = Store { new_cas: Some(u64::MAX), ..Store::default() };
         bench.store("early", chosen, "v", at(0));
-        bench.0.flush(2, at(0));
+        bench.engine.flush(2, at(0));
         bench.set("meanwhile", "v");
         assert!(bench.fetch("early", GET, at(1999)).is_ok());
         assert_eq!(bench.store("late", Store::default(), "v", at(2000)), stored(2, 1));
@@ -292,11 +293,12 @@ on_every_engine! {
             assert_eq!(bench.set("k", &text[1..]), stored(1, most));
             let more = bench.store("k", mode(StoreMode::Append), "x", at(0));
             assert_eq!(more, Stored::NotStored);
-            let key = bench.0.key(b"k");
-            assert!(bench.0.reserve(key, &Store::default(), most, at(0)).is_ok());
-            let refusal = bench.0.reserve(key, &Store::default(), most + 1, at(0)).err();
+            let mut access = bench.access.borrow_mut();
+        let key = access.key(b"k");
+            assert!(access.reserve(key, &Store::default(), most, at(0)).is_ok());
+            let refusal = access.reserve(key, &Store::default(), most + 1, at(0)).err();
             assert_eq!(refusal, Some(Refusal::TooLarge));
-            bench.0.check();
+            bench.engine.check();
         }
         let no_limit = EngineOptions { item_size: SizeLimit::Value(0), ..options(4096) };
         let bench = new(&no_limit);
@@ -315,54 +317,60 @@ on_every_engine! {
         assert!(matches!(bench.set("1", &value), Stored::Stored { .. }), "in its own room");
 assert_eq!(bench.delete("1", Delete::default(), at(0)), Deleted::Deleted);
         assert!(matches!(bench.set("new", &value), Stored::Stored { .. }));
-        bench.0.check();
+        bench.engine.check();
     }
 
     fn a_value_arrives_in_pieces(new) {
         let bench = new(&options(AMPLE));
         bench.set("k", "old-");
-        let key = bench.0.key(b"k");
+        let other = Bench::of(&bench.engine);
+        let mut access = bench.access.borrow_mut();
+        let key = access.key(b"k");
         let how = mode(StoreMode::Append);
-        let mut arriving = bench.0.reserve(key, &how, 5, at(0)).unwrap();
+        let mut arriving = access.reserve(key, &how, 5, at(0)).unwrap();
         assert_eq!((arriving.fill(b"ne"), arriving.missing()), (2, 3));
         assert_eq!((arriving.fill(b""), arriving.missing()), (0, 3));
         assert_eq!((arriving.fill(b"wer\r\n"), arriving.missing()), (3, 0));
-        bench.0.check();
-        assert_eq!(bench.0.commit(key, &how, arriving, at(0)), stored(2, 9));
-        assert_eq!(bench.peek("k", at(0)).as_deref(), Some("old-newer"));
+        bench.engine.check();
+        assert_eq!(access.commit(key, &how, arriving, at(0)), stored(2, 9));
+        assert_eq!(other.peek("k", at(0)).as_deref(), Some("old-newer"));
 
-        let mut arriving = bench.0.reserve(key, &Store::default(), 3, at(0)).unwrap();
+        let mut arriving = access.reserve(key, &Store::default(), 3, at(0)).unwrap();
         arriving.fill(b"all");
-        assert_eq!(bench.0.commit(key, &Store::default(), arriving, at(0)), stored(3, 3));
-        assert_eq!(bench.peek("k", at(0)).as_deref(), Some("all"));
-        bench.0.check();
+        assert_eq!(access.commit(key, &Store::default(), arriving, at(0)), stored(3, 3));
+        assert_eq!(other.peek("k", at(0)).as_deref(), Some("all"));
+        bench.engine.check();
     }
 
     fn reservations_count_against_the_capacity(new) {
         let bench = new(&EngineOptions { evict: false, ..options(10_000) });
         let reserve = |key: &str| {
-            bench.0.reserve(bench.0.key(key.as_bytes()), &Store::default(), 4000, at(0))
+            bench.with(|access| {
+                access.reserve(access.key(key.as_bytes()), &Store::default(), 4000, at(0))
+            })
         };
         let (first, _second) = (reserve("a").unwrap(), reserve("b").unwrap());
         assert_eq!(reserve("c").err(), Some(Refusal::NoMemory));
         assert_eq!(bench.set("d", &"x".repeat(4000)), Stored::Refused(Refusal::NoMemory));
         drop(first);
         assert_eq!(bench.set("d", &"x".repeat(4000)), stored(2, 4000));
-        bench.0.check();
+        bench.engine.check();
     }
 
     fn a_held_item_does_not_change(new) {
         let bench = new(&options(AMPLE));
         bench.store("k", Store { flags: 5, ..Store::default() }, "one", at(0));
-        let key = bench.0.key(b"k");
-        let held = bench.0.fetch(key, &GET, at(0)).unwrap().item;
-        let pin = mcache_base::Item::pin(&held);
+        let other = Bench::of(&bench.engine);
+        let mut access = bench.access.borrow_mut();
+        let key = access.key(b"k");
+        let held = access.fetch(key, &GET, at(0)).unwrap().item;
+        let pin = mcache_base::Item::pin(&held).expect("nothing else is pinned");
         let before = common::copy(&held);
-        bench.set("k", "two");
-        bench.delete("k", Delete::default(), at(0));
-        bench.set("k", "three");
-        bench.0.flush(0, at(0));
-        bench.0.maintain(at(0));
+        other.set("k", "two");
+        other.delete("k", Delete::default(), at(0));
+        other.set("k", "three");
+        bench.engine.flush(0, at(0));
+        bench.engine.maintain(at(0));
         assert_eq!(common::copy(&held), before);
         drop(held);
         assert_eq!(mcache_base::Pin::value_at(&pin, 0), b"one");

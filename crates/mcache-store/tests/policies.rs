@@ -7,7 +7,9 @@ use mcache_base::Item;
 use mcache_base::operation::{Fetch, Stored};
 use mcache_base::{Now, Stat};
 use mcache_store::eviction::{POLICIES, PolicyEntry};
-use mcache_store::{EngineOptions, SimpleStorageEngine, StorageEngine, StripedStorageEngine};
+use mcache_store::{
+    Access, EngineOptions, SimpleStorageEngine, StorageEngine, StripedStorageEngine,
+};
 
 const NOW: Now = at(0);
 
@@ -22,9 +24,9 @@ fn evicts_what_its_name_says<E: StorageEngine>(new: impl Fn(&EngineOptions) -> E
     assert_eq!(EXPECTED.len(), POLICIES.len(), "a policy has no row here");
     for (entry, (name, expected)) in POLICIES.iter().zip(EXPECTED) {
         assert_eq!(entry.name, *name);
-        let mut bench = Bench(new(&with_policy(entry, 1 << 20)));
+        let mut bench = Bench::new(new(&with_policy(entry, 1 << 20)));
         let capacity = footprint(&bench) * STORED.len() as u64;
-        bench = Bench(new(&with_policy(entry, capacity)));
+        bench = Bench::new(new(&with_policy(entry, capacity)));
         let set = |key: char| bench.set(&key.to_string(), "value");
         STORED.chars().for_each(|key| assert!(matches!(set(key), Stored::Stored { .. })));
         for key in FETCHED.chars() {
@@ -38,24 +40,24 @@ fn evicts_what_its_name_says<E: StorageEngine>(new: impl Fn(&EngineOptions) -> E
             left.extend(gone.filter(|key| !left.contains(*key)).collect::<Vec<_>>());
         }
         assert_eq!(left, *expected, "{name}");
-        assert_eq!(bench.0.stat(Stat::evictions), 2);
-        bench.0.check();
+        assert_eq!(bench.engine.stat(Stat::evictions), 2);
+        bench.engine.check();
     }
 }
 
 fn keeps_the_capacity_and_always_finds_room<E: StorageEngine>(new: impl Fn(&EngineOptions) -> E) {
     const CAPACITY: u64 = 20_000;
     for entry in POLICIES {
-        let bench = Bench(new(&with_policy(entry, CAPACITY)));
+        let bench = Bench::new(new(&with_policy(entry, CAPACITY)));
         for i in 0..1000_usize {
             let value = "x".repeat(i * 37 % 3000);
             let stored = bench.set(&format!("key-{}", i * 7 % 97), &value);
             assert!(matches!(stored, Stored::Stored { .. }), "{}: {stored:?}", entry.name);
             let _ = bench.fetch(&format!("key-{}", i * 5 % 97), Fetch::default(), NOW);
-            assert!(bench.0.stat(Stat::bytes) <= CAPACITY);
+            assert!(bench.engine.stat(Stat::bytes) <= CAPACITY);
         }
-        bench.0.check();
-        assert!(bench.0.stat(Stat::evictions) > 100, "{}", entry.name);
+        bench.engine.check();
+        assert!(bench.engine.stat(Stat::evictions) > 100, "{}", entry.name);
     }
 }
 
@@ -65,9 +67,10 @@ fn with_policy(policy: &'static PolicyEntry, capacity: u64) -> EngineOptions {
 
 fn footprint<E: StorageEngine>(bench: &Bench<E>) -> u64 {
     bench.set("a", "value");
-    let key = bench.0.key(b"a");
-    let hit = bench.0.fetch(key, &Fetch::default(), NOW).expect("just stored");
-    hit.item.footprint() as u64
+    bench.with(|access| {
+        let hit = access.fetch(access.key(b"a"), &Fetch::default(), NOW).expect("just stored");
+        hit.item.footprint() as u64
+    })
 }
 
 #[test]

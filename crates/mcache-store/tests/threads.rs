@@ -6,7 +6,7 @@ use common::{AMPLE, Bench, mode, options};
 use mcache_base::operation::{Count, Fetch, Store, StoreMode, Stored};
 use mcache_base::{Now, Stat};
 use mcache_store::{
-    EngineOptions, Reservation, SimpleStorageEngine, StorageEngine, StripedStorageEngine,
+    Access, EngineOptions, Reservation, SimpleStorageEngine, StorageEngine, StripedStorageEngine,
 };
 
 const NOW: Now = common::at(0);
@@ -24,12 +24,14 @@ fn in_threads(work: impl Fn(usize) + Sync) {
 }
 
 fn loses_no_update<E: StorageEngine>(new: impl Fn(&EngineOptions) -> E) {
-    let bench = Bench(new(&options(AMPLE)));
+    let bench = Bench::new(new(&options(AMPLE)));
     for key in ["counted", "compared"] {
         bench.set(key, "0");
     }
     bench.set("appended", "");
+    let engine = &bench.engine;
     in_threads(|thread| {
+        let bench = Bench::of(engine);
         let letter = char::from(b'a' + thread as u8).to_string();
         for _ in 0..ROUNDS {
             bench.count("counted", Count { delta: 1, ..Count::default() }, NOW);
@@ -45,7 +47,7 @@ fn loses_no_update<E: StorageEngine>(new: impl Fn(&EngineOptions) -> E) {
         let letter = char::from(b'a' + thread);
         assert_eq!(appended.matches(letter).count(), ROUNDS);
     }
-    bench.0.check();
+    bench.engine.check();
 }
 
 fn increment_by_comparing<E: StorageEngine>(bench: &Bench<E>) -> bool {
@@ -59,21 +61,24 @@ fn increment_by_comparing<E: StorageEngine>(bench: &Bench<E>) -> bool {
 /// Values say which key they belong to and how long they are.
 fn keeps_values_whole_in_little_room<E: StorageEngine>(new: impl Fn(&EngineOptions) -> E) {
     const CAPACITY: u64 = 16_000;
-    let bench = Bench(new(&options(CAPACITY)));
+    let bench = Bench::new(new(&options(CAPACITY)));
+    let engine = &bench.engine;
     in_threads(|thread| {
+        let bench = Bench::of(engine);
         for round in 0..ROUNDS * 4 {
             let number = round * (thread + 3) % 61;
             let key = format!("key-{number:02}");
             match round % 5 {
                 0 => drop(bench.delete(&key, Default::default(), NOW)),
                 1 => {
-                    let handle = bench.0.key(key.as_bytes());
+                    let mut access = bench.access.borrow_mut();
+                    let handle = access.key(key.as_bytes());
                     let value = key.repeat(round % 90);
-                    let reserved = bench.0.reserve(handle, &Store::default(), value.len(), NOW);
+                    let reserved = access.reserve(handle, &Store::default(), value.len(), NOW);
                     // Four threads hold at most a fraction of the capacity.
                     let mut arriving = reserved.expect("there is something to evict");
                     arriving.fill(value.as_bytes());
-                    bench.0.commit(handle, &Store::default(), arriving, NOW);
+                    access.commit(handle, &Store::default(), arriving, NOW);
                 }
                 2 => drop(bench.set(&key, &key.repeat(round % 50))),
                 _ => {
@@ -84,11 +89,11 @@ fn keeps_values_whole_in_little_room<E: StorageEngine>(new: impl Fn(&EngineOptio
                     }
                 }
             }
-            assert!(bench.0.stat(Stat::bytes) <= CAPACITY);
+            assert!(bench.engine.stat(Stat::bytes) <= CAPACITY);
         }
     });
-    bench.0.check();
-    assert!(bench.0.stat(Stat::evictions) > 0);
+    bench.engine.check();
+    assert!(bench.engine.stat(Stat::evictions) > 0);
 }
 
 #[test]

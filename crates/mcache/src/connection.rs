@@ -87,7 +87,7 @@ impl<E: StorageEngine> Connection<E> {
         driver: &mut D,
         buffer: &mut [u8],
         out: &mut Output<E::Pin>,
-        context: &Context<'_, E>,
+        context: &mut Context<'_, E>,
     ) -> Turn {
         if !self.hungry {
             let input = self.pending.get(self.taken..).unwrap_or_default();
@@ -145,7 +145,7 @@ fn serve<E: StorageEngine>(
     session: &mut Session<E>,
     input: &[u8],
     out: &mut Output<E::Pin>,
-    context: &Context<'_, E>,
+    context: &mut Context<'_, E>,
 ) -> Option<Served> {
     // A session that panicked is dropped with its answers, so nobody sees it half changed.
     let served = catch_unwind(AssertUnwindSafe(|| session.serve(input, out, context)));

@@ -10,7 +10,7 @@ use mcache_base::limits::{OUTPUT_LOW_WATER, RECEIVE_CHUNK, STOP_GRACE_MS};
 use mcache_base::{Now, Outgoing, Stat};
 use mcache_net::{ConnectionId, Driver, Event, Send};
 use mcache_session::Context;
-use mcache_store::StorageEngine;
+use mcache_store::{Access, StorageEngine};
 
 use crate::acceptor::refuse;
 use crate::connection::{Connection, Turn, Waits};
@@ -27,6 +27,7 @@ pub struct Worker<E: StorageEngine, D: Driver<Answers<E::Pin>>> {
     index: usize,
     driver: D,
     engine: Arc<E>,
+    access: E::Access,
     shared: Arc<Shared>,
     mailboxes: Arc<[Mailbox<D::Waker>]>,
     /// The connections, by their id in the driver.
@@ -58,6 +59,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         Self {
             index,
             driver,
+            access: engine.access(),
             engine,
             shared,
             mailboxes,
@@ -87,6 +89,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
                 }
             }
             self.close_idle(now);
+            self.access.rest();
         }
         self.finish(events)
     }
@@ -128,15 +131,16 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     fn serve(&mut self, id: ConnectionId, now: Now) {
         let Some(Some(connection)) = self.connections.get_mut(id.0) else { return };
         let counters = &self.shared.counters[self.index];
-        let context = Context {
+        let mut context = Context {
             engine: &*self.engine,
+            access: &mut self.access,
             now,
             counters,
             host: &*self.shared,
             requests_per_turn: self.shared.options.requests_per_turn,
         };
         let mut out = connection.answers.take().unwrap_or_else(|| self.outputs.take());
-        let turn = connection.turn(id, &mut self.driver, &mut self.buffer, &mut out, &context);
+        let turn = connection.turn(id, &mut self.driver, &mut self.buffer, &mut out, &mut context);
         if turn == Turn::Gone {
             self.close(id);
             return;

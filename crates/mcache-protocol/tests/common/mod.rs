@@ -64,8 +64,8 @@ impl Item for Fixture {
     fn footprint(&self) -> usize {
         100
     }
-    fn pin(&self) -> FixturePin {
-        FixturePin(self.value.clone())
+    fn pin(&self) -> Option<FixturePin> {
+        Some(FixturePin(self.value.clone()))
     }
 }
 

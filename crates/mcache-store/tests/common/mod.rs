@@ -1,11 +1,14 @@
 //! Words that the tests of all engines share.
 #![allow(dead_code)] // each test file is a crate of its own and uses some of them
 
+use std::cell::RefCell;
+use std::sync::Arc;
+
 use mcache_base::operation::{
     Count, Counted, Delete, Deleted, Fetch, Hit, Miss, Store, StoreMode, Stored,
 };
 use mcache_base::{Expiry, Item, Now};
-use mcache_store::{EngineOptions, SizeLimit, StorageEngine, eviction};
+use mcache_store::{Access, EngineOptions, SizeLimit, StorageEngine, eviction};
 
 /// Room enough that nothing is ever evicted.
 pub const AMPLE: u64 = 64 << 20;
@@ -62,30 +65,51 @@ pub enum Answer {
     Done,
 }
 
-/// An engine with the short words that tests want.
-pub struct Bench<E>(pub E);
+/// One thread's way into an engine, with the short words that tests want.
+pub struct Bench<E: StorageEngine> {
+    pub engine: Arc<E>,
+    pub access: RefCell<E::Access>,
+}
 
 impl<E: StorageEngine> Bench<E> {
+    pub fn new(engine: E) -> Self {
+        Self::of(&Arc::new(engine))
+    }
+
+    /// One more thread's way into the engine.
+    pub fn of(engine: &Arc<E>) -> Self {
+        Self { engine: engine.clone(), access: RefCell::new(engine.access()) }
+    }
+
+    /// Runs an operation, after which the thread holds nothing.
+    pub fn with<T>(&self, operation: impl FnOnce(&mut E::Access) -> T) -> T {
+        let mut access = self.access.borrow_mut();
+        let result = operation(&mut access);
+        access.rest();
+        result
+    }
+
     pub fn fetch(&self, key: &str, fetch: Fetch, now: Now) -> Result<Hit<Copied>, Miss> {
-        self.0.fetch(self.0.key(key.as_bytes()), &fetch, now).map(copy_hit)
+        self.with(|access| access.fetch(access.key(key.as_bytes()), &fetch, now).map(copy_hit))
     }
 
     pub fn store(&self, key: &str, store: Store, value: &str, now: Now) -> Stored {
-        self.0.store(self.0.key(key.as_bytes()), &store, value.as_bytes(), now)
+        let value = value.as_bytes();
+        self.with(|access| access.store(access.key(key.as_bytes()), &store, value, now))
     }
 
     pub fn delete(&self, key: &str, delete: Delete, now: Now) -> Deleted {
-        self.0.delete(self.0.key(key.as_bytes()), &delete, now)
+        self.with(|access| access.delete(access.key(key.as_bytes()), &delete, now))
     }
 
     pub fn count(&self, key: &str, count: Count, now: Now) -> Counted<Copied> {
-        match self.0.count(self.0.key(key.as_bytes()), &count, now) {
+        self.with(|access| match access.count(access.key(key.as_bytes()), &count, now) {
             Counted::Number { value, hit } => Counted::Number { value, hit: copy_hit(hit) },
             Counted::NotFound => Counted::NotFound,
             Counted::Exists => Counted::Exists,
             Counted::NotNumeric => Counted::NotNumeric,
             Counted::Refused(refusal) => Counted::Refused(refusal),
-        }
+        })
     }
 
     /// A plain set at the start.
