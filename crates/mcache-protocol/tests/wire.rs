@@ -94,6 +94,7 @@ fn stores() {
         ("set k 1 2 3\r\n", Store { flags: 1, exptime: 2, ..set }, 3, LOUD),
         ("set k 1 2 3\n", Store { flags: 1, exptime: 2, ..set }, 3, LOUD),
         ("set  k  1  2  3  \r\n", Store { flags: 1, exptime: 2, ..set }, 3, LOUD),
+        ("set k +1 +2 3\r\n", Store { flags: 1, exptime: 2, ..set }, 3, LOUD),
         ("set k 0 -1 0 noreply\r\n", Store { exptime: -1, ..set }, 0, MUTE),
         ("set k 0 0 3 whatever\r\n", set, 3, LOUD),
         ("set k 0 0 3 what ever noreply\r\n", set, 3, MUTE),
@@ -198,6 +199,7 @@ fn mistakes() {
         // Numbers.
         ("gat x k\r\n", BadExptime, LOUD, 0),
         ("touch k x\r\n", BadExptime, LOUD, 0),
+        ("touch k +1\r\n", BadExptime, LOUD, 0),
         ("touch k 2147483648\r\n", BadExptime, LOUD, 0),
         ("flush_all x\r\n", BadExptime, LOUD, 0),
         ("incr k x\r\n", BadDelta, LOUD, 0),

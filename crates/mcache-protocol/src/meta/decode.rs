@@ -177,10 +177,12 @@ fn key_and_flags<'b>(
     words: usize,
     scratch: &'b mut KeyScratch,
 ) -> Result<(&'b [u8], Flags), Mistake> {
-    let flags = Flags::read(text, words)?;
-    if token.len() > KEY_MAX {
-        return Err(Mistake::Flag(WireError::BadFormat));
-    }
+    let flags = match Flags::read(text, words) {
+        Err(Mistake::Flag(_)) | Ok(_) if token.len() > KEY_MAX => {
+            return Err(Mistake::Flag(WireError::BadFormat));
+        }
+        read => read?,
+    };
     let key = match flags.binary_key {
         true => key::decode(token, scratch).ok_or(Mistake::Flag(WireError::BadKeyEncoding))?,
         false => token,

@@ -67,11 +67,17 @@ pub(crate) fn body_len(text: &[u8]) -> Option<usize> {
 /// Client flags: like memcached, the low 32 bits of what is written.
 #[inline]
 fn low_u32(text: &[u8]) -> Option<u32> {
-    parse_u64(text.strip_prefix(b"+").unwrap_or(text)).map(|number| number as u32)
+    parse_u64(without_plus(text)).map(|number| number as u32)
 }
 
 /// An exptime: like memcached, the low 32 bits of what is written, as a signed number.
 #[inline]
 fn low_i32(text: &[u8]) -> Option<i64> {
-    parse_i64(text).map(|number| i64::from(number as i32))
+    parse_i64(without_plus(text)).map(|number| i64::from(number as i32))
+}
+
+/// memcached reads these two numbers with another function than all others: it takes a plus sign.
+#[inline]
+fn without_plus(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"+").unwrap_or(text)
 }
