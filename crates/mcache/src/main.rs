@@ -43,7 +43,7 @@ fn run(habits: Habits, arguments: impl Iterator<Item = OsString>) -> Result<(), 
         Engine::Simple => serve(options, listeners, signals, SimpleStorageEngine::new(&engine)),
         Engine::Striped => serve(options, listeners, signals, StripedStorageEngine::new(&engine)),
     }
-    .map_err(|error| Failure::system(error.to_string()))
+    .map_err(|error| Failure::system(format!("the server cannot run: {error}")))
 }
 
 fn serve<E: StorageEngine>(
