@@ -65,7 +65,11 @@ impl Digits {
 }
 
 /// Appends `number` to `out`.
+#[inline]
 pub fn push_u64(out: &mut Vec<u8>, number: u64) {
+    if number < 10 {
+        return out.push(b'0' + number as u8); // flags, mostly
+    }
     out.extend_from_slice(Digits::new(number).as_bytes());
 }
 

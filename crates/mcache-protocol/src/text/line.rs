@@ -23,16 +23,16 @@ impl<'b> Line<'b> {
     /// The first word and what follows it. A line that begins with a space has no first word.
     #[inline]
     pub(crate) fn split_word(self) -> (&'b [u8], &'b [u8]) {
-        match memchr(b' ', self.text) {
+        match self.text.iter().position(|byte| *byte == b' ') {
             Some(at) => self.text.split_at(at),
             None => (self.text, &[]),
         }
     }
 
     /// Whether the last token asks for silence. The first word does not count.
+    #[inline]
     pub(crate) fn is_noreply(self) -> bool {
-        let (_, rest) = self.split_word();
-        Tokens::new(rest).last() == Some(b"noreply")
+        trim_end(self.text).ends_with(b" noreply")
     }
 }
 
@@ -63,7 +63,9 @@ impl<'b> Iterator for Tokens<'b> {
             self.0 = text;
             return None;
         }
-        let (token, rest) = text.split_at(memchr(b' ', text).unwrap_or(text.len()));
+        // Tokens are short: a plain loop beats a call that can search kilobytes.
+        let end = text.iter().position(|byte| *byte == b' ');
+        let (token, rest) = text.split_at(end.unwrap_or(text.len()));
         self.0 = rest;
         Some(token)
     }
@@ -79,6 +81,7 @@ pub(crate) fn trim_start(mut text: &[u8]) -> &[u8] {
 }
 
 /// `text` without the spaces at its end.
+#[inline]
 pub(crate) fn trim_end(mut text: &[u8]) -> &[u8] {
     while let [rest @ .., b' '] = text {
         text = rest;
