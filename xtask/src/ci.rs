@@ -7,6 +7,6 @@ pub fn run(_: &[String]) -> Result<(), String> {
     check::run(&[])?;
     test::run(&[])?;
     // Proves the transcripts, which the tests have just played against mcache.
-    conformance::run(&["--against", "memcached"].map(str::to_owned))?;
+    conformance::run(&["--against", "memcached", "--house", "tcp"].map(str::to_owned))?;
     clients::run(&[])
 }

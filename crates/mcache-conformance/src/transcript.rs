@@ -10,7 +10,7 @@ use crate::pattern::Pattern;
 /// A conversation with a server, or with several connections of one.
 #[derive(Clone, Debug)]
 pub struct Transcript {
-    /// The file's name, for reports.
+    /// The file's name and its directory's, for reports.
     pub name: String,
     /// Options the server is started with, in memcached's spelling.
     pub requires: Vec<String>,
@@ -99,7 +99,9 @@ impl<T> Difference<T> {
 impl Transcript {
     /// Reads a file. An error names the file and the line.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let topic = path.parent().and_then(Path::file_name).unwrap_or_default();
+        let name = Path::new(topic).join(path.file_stem().unwrap_or_default());
+        let name = name.to_string_lossy();
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
         Self::parse(&name, &text).map_err(|error| format!("{}:{error}", path.display()))
