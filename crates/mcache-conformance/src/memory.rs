@@ -195,8 +195,8 @@ struct Quiet {
 }
 
 impl Host for Quiet {
-    fn stat(&self, _: Stat) -> String {
-        "0".to_owned()
+    fn stat(&self, stat: Stat) -> Option<String> {
+        (stat != Stat::idle_kicks).then(|| "0".to_owned())
     }
 
     fn settings(&self) -> Vec<StatLine> {

@@ -5,8 +5,9 @@ use mcache_protocol::StatLine;
 
 /// The server around a session.
 pub trait Host: Sync {
-    /// The value of a statistic whose source is the host or the workers, as it is to be printed.
-    fn stat(&self, stat: Stat) -> String;
+    /// The value of a statistic whose source is the host or the workers, as it is to be printed;
+    /// `None` for one that is not reported because what it counts is switched off.
+    fn stat(&self, stat: Stat) -> Option<String>;
 
     /// The settings in force, under memcached's names, in its order.
     fn settings(&self) -> Vec<StatLine>;

@@ -31,14 +31,14 @@ pub(crate) fn stats<'c, E: StorageEngine>(
 fn general<E: StorageEngine>(context: &Context<'_, E>) -> Vec<StatLine> {
     Stat::ALL
         .iter()
-        .map(|&stat| {
+        .filter_map(|&stat| {
             let info = stat.info();
             let value = match info.source {
                 Source::Engine => context.engine.stat(stat).to_string(),
-                Source::Worker | Source::Host => context.host.stat(stat),
+                Source::Worker | Source::Host => context.host.stat(stat)?,
                 Source::Absent => "0".to_owned(),
             };
-            StatLine { name: info.name.to_owned(), value }
+            Some(StatLine { name: info.name.to_owned(), value })
         })
         .collect()
 }

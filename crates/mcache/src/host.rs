@@ -10,10 +10,37 @@ use mcache_session::Host;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 
+use crate::options::IdlePolicy;
 use crate::shared::Shared;
 
 impl Host for Shared {
-    fn stat(&self, stat: Stat) -> String {
+    fn stat(&self, stat: Stat) -> Option<String> {
+        // Like memcached: its own tests count the lines of the report.
+        let kicks = matches!(self.options.idle, IdlePolicy::Close(_));
+        (kicks || stat != Stat::idle_kicks).then(|| self.value(stat))
+    }
+
+    fn settings(&self) -> Vec<StatLine> {
+        self.options.settings_report.clone()
+    }
+
+    fn reset_stats(&self) {
+        self.counters.iter().for_each(mcache_base::Counters::reset);
+        self.connections.reset();
+    }
+
+    fn set_verbosity(&self, level: u32) {
+        (self.options.set_verbosity)(level);
+    }
+
+    fn flush_allowed(&self) -> bool {
+        self.options.flush_allowed
+    }
+}
+
+impl Shared {
+    /// The value of a statistic of the workers or of the server itself.
+    fn value(&self, stat: Stat) -> String {
         if stat.info().source == Source::Worker {
             return self
                 .counters
@@ -52,23 +79,6 @@ impl Host for Shared {
             _ => 0,
         };
         number.to_string()
-    }
-
-    fn settings(&self) -> Vec<StatLine> {
-        self.options.settings_report.clone()
-    }
-
-    fn reset_stats(&self) {
-        self.counters.iter().for_each(mcache_base::Counters::reset);
-        self.connections.reset();
-    }
-
-    fn set_verbosity(&self, level: u32) {
-        (self.options.set_verbosity)(level);
-    }
-
-    fn flush_allowed(&self) -> bool {
-        self.options.flush_allowed
     }
 }
 
