@@ -16,7 +16,7 @@ use crate::shared::Shared;
 impl Host for Shared {
     fn stat(&self, stat: Stat) -> Option<String> {
         // Like memcached: its own tests count the lines of the report.
-        let kicks = matches!(self.options.idle, IdlePolicy::Close(_));
+        let kicks = !matches!(self.options.idle, IdlePolicy::Keep);
         (kicks || stat != Stat::idle_kicks).then(|| self.value(stat))
     }
 
