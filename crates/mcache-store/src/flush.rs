@@ -50,6 +50,12 @@ impl Flush {
         stored <= self.cutoff.load(Relaxed)
     }
 
+    /// Whether any flush has happened.
+    #[inline]
+    pub fn took_any(&self) -> bool {
+        self.cutoff.load(Relaxed) > 0
+    }
+
     fn pending(&self) -> MutexGuard<'_, Option<Expiry>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,6 +10,7 @@ mod flush;
 pub mod hash;
 mod ledger;
 mod record;
+pub mod segment;
 pub mod semantics;
 mod sequence;
 mod simple;
@@ -18,5 +19,6 @@ mod striped;
 
 pub use engine::{Access, EngineOptions, Reservation, SizeLimit, StorageEngine};
 pub use record::{Arriving, Blob, Held};
+pub use segment::SegmentStorageEngine;
 pub use simple::SimpleStorageEngine;
 pub use striped::StripedStorageEngine;

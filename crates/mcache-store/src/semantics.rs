@@ -48,7 +48,7 @@ impl Attributes {
     fn before(&self, now: Now) -> Before {
         Before {
             fetched: self.fetched,
-            idle_s: now.clock_ms.saturating_sub(self.accessed_ms) / 1000,
+            idle_s: (now.clock_ms / 1000).saturating_sub(self.accessed_ms / 1000),
             expiry: self.expiry,
         }
     }
@@ -119,7 +119,7 @@ pub fn fetch(current: &Attributes, fetch: &Fetch, now: Now) -> (Attributes, Hit<
 /// The empty item that a fetch makes where it found none, if it was asked to.
 pub fn vivify(fetch: &Fetch, now: Now, next_cas: impl FnOnce() -> u64) -> Option<(Write, Hit<()>)> {
     let expiry = Expiry::from_exptime(fetch.vivify?, now);
-    let cas = fetch.new_cas.unwrap_or_else(next_cas);
+    let cas = chosen_or(fetch.new_cas, next_cas);
     let attributes = Attributes {
         fetched: !fetch.unseen,
         token_sent: true,
@@ -127,6 +127,13 @@ pub fn vivify(fetch: &Fetch, now: Now, next_cas: impl FnOnce() -> u64) -> Option
         ..Attributes::stored_now(cas, expiry, now)
     };
     Some((Write { attributes, splice: Splice::Whole, fresh: true }, created(true)))
+}
+
+/// The cas unique of a value that is written: the client's choice, or the next. The next is
+/// drawn in any case: it also says in what order values were written.
+fn chosen_or(chosen: Option<u64>, next_cas: impl FnOnce() -> u64) -> u64 {
+    let next = next_cas();
+    chosen.unwrap_or(next)
 }
 
 /// What a store does.
@@ -147,7 +154,7 @@ pub fn store(
     now: Now,
     next_cas: impl FnOnce() -> u64,
 ) -> StorePlan {
-    let take_cas = || store.new_cas.unwrap_or_else(next_cas);
+    let take_cas = || chosen_or(store.new_cas, next_cas);
     let Some(current) = current else {
         return store_absent(store, now, take_cas);
     };
@@ -334,7 +341,7 @@ pub fn count(
         let Some((number, exptime)) = count.create else {
             return CountPlan::NotFound;
         };
-        let cas = count.new_cas.unwrap_or_else(next_cas);
+        let cas = chosen_or(count.new_cas, next_cas);
         let attributes = Attributes {
             binary_key: count.binary_key,
             ..Attributes::stored_now(cas, Expiry::from_exptime(exptime, now), now)
@@ -353,7 +360,7 @@ pub fn count(
         true => number.saturating_sub(count.delta),
     };
     let mut attributes = *current;
-    attributes.cas = count.new_cas.unwrap_or_else(next_cas);
+    attributes.cas = chosen_or(count.new_cas, next_cas);
     attributes.accessed_ms = now.clock_ms;
     if let Some(exptime) = count.touch {
         attributes.expiry = Expiry::from_exptime(exptime, now);

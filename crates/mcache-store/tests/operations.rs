@@ -8,14 +8,26 @@ use mcache_base::operation::{
     Count, Counted, Delete, Deleted, Fetch, Miss, Refusal, Store, StoreMode, Stored,
 };
 use mcache_store::{
-    Access, EngineOptions, Reservation, SimpleStorageEngine, SizeLimit, StorageEngine,
-    StripedStorageEngine,
+    Access, EngineOptions, Reservation, SegmentStorageEngine, SimpleStorageEngine, SizeLimit,
+    StorageEngine, StripedStorageEngine,
 };
 
 /// Runs a test on every engine.
 macro_rules! on_every_engine {
-    ($($(#[$attribute:meta])* fn $name:ident($new:ident) $body:block)+) => {$(
-        $(#[$attribute])*
+    ($(fn $name:ident($new:ident) $body:block)+) => {$(
+        #[test]
+        fn $name() {
+            fn run<E: StorageEngine>($new: impl Fn(&EngineOptions) -> Bench<E>) $body
+            run(|options| Bench::new(SimpleStorageEngine::new(options)));
+            run(|options| Bench::new(StripedStorageEngine::new(options)));
+            run(|options| Bench::new(SegmentStorageEngine::new(options).unwrap()));
+        }
+    )+};
+}
+
+/// Runs a test on the engines that can be as small as a few items.
+macro_rules! on_small_engines {
+    ($(fn $name:ident($new:ident) $body:block)+) => {$(
         #[test]
         fn $name() {
             fn run<E: StorageEngine>($new: impl Fn(&EngineOptions) -> Bench<E>) $body
@@ -100,7 +112,7 @@ on_every_engine! {
         }
         let chosen = Store { new_cas: Some(777), ..Store::default() };
         assert_eq!(bench.store("k", chosen, "z", at(0)), stored(777, 1));
-        assert_eq!(bench.set("k", "z"), stored(6, 1));
+        assert_eq!(bench.set("k", "z"), stored(7, 1));
     }
 
     fn a_late_refill_is_stored_stale(new) {
@@ -276,7 +288,7 @@ on_every_engine! {
         bench.engine.flush(2, at(0));
         bench.set("meanwhile", "v");
         assert!(bench.fetch("early", GET, at(1999)).is_ok());
-        assert_eq!(bench.store("late", Store::default(), "v", at(2000)), stored(2, 1));
+        assert_eq!(bench.store("late", Store::default(), "v", at(2000)), stored(3, 1));
         assert_eq!(bench.fetch("early", GET, at(2000)).unwrap_err(), Miss::Flushed);
         assert_eq!(bench.fetch("meanwhile", GET, at(2000)).unwrap_err(), Miss::Flushed);
         assert!(bench.fetch("late", GET, at(2000)).is_ok());
@@ -300,24 +312,6 @@ on_every_engine! {
             assert_eq!(refusal, Some(Refusal::TooLarge));
             bench.engine.check();
         }
-        let no_limit = EngineOptions { item_size: SizeLimit::Value(0), ..options(4096) };
-        let bench = new(&no_limit);
-        assert_eq!(bench.set("k", &"x".repeat(4096)), Stored::Refused(Refusal::TooLarge));
-        assert_eq!(bench.set("k", &"x".repeat(2048)), stored(1, 2048));
-    }
-
-    fn without_eviction_a_full_engine_refuses(new) {
-        let bench = new(&EngineOptions { evict: false, ..options(64 << 10) });
-        let value = "x".repeat(1000);
-        let refused = Stored::Refused(Refusal::NoMemory);
-        let fits = (0..).take_while(|i| bench.set(&format!("{i}"), &value) != refused).count();
-        assert!((40..64).contains(&fits), "{fits}");
-        let twice = value.repeat(2);
-        assert_eq!(bench.store("0", mode(StoreMode::Append), &twice, at(0)), refused);
-        assert!(matches!(bench.set("1", &value), Stored::Stored { .. }), "in its own room");
-assert_eq!(bench.delete("1", Delete::default(), at(0)), Deleted::Deleted);
-        assert!(matches!(bench.set("new", &value), Stored::Stored { .. }));
-        bench.engine.check();
     }
 
     fn a_value_arrives_in_pieces(new) {
@@ -342,21 +336,6 @@ assert_eq!(bench.delete("1", Delete::default(), at(0)), Deleted::Deleted);
         bench.engine.check();
     }
 
-    fn reservations_count_against_the_capacity(new) {
-        let bench = new(&EngineOptions { evict: false, ..options(10_000) });
-        let reserve = |key: &str| {
-            bench.with(|access| {
-                access.reserve(access.key(key.as_bytes()), &Store::default(), 4000, at(0))
-            })
-        };
-        let (first, _second) = (reserve("a").unwrap(), reserve("b").unwrap());
-        assert_eq!(reserve("c").err(), Some(Refusal::NoMemory));
-        assert_eq!(bench.set("d", &"x".repeat(4000)), Stored::Refused(Refusal::NoMemory));
-        drop(first);
-        assert_eq!(bench.set("d", &"x".repeat(4000)), stored(2, 4000));
-        bench.engine.check();
-    }
-
     fn a_held_item_does_not_change(new) {
         let bench = new(&options(AMPLE));
         bench.store("k", Store { flags: 5, ..Store::default() }, "one", at(0));
@@ -376,5 +355,43 @@ assert_eq!(bench.delete("1", Delete::default(), at(0)), Deleted::Deleted);
         assert_eq!(mcache_base::Pin::value_at(&pin, 0), b"one");
         assert_eq!(mcache_base::Pin::value_at(&pin, 2), b"e");
         assert_eq!(mcache_base::Pin::value_at(&pin, 3), b"");
+    }
+}
+
+on_small_engines! {
+    fn without_eviction_a_full_engine_refuses(new) {
+        let bench = new(&EngineOptions { evict: false, ..options(64 << 10) });
+        let value = "x".repeat(1000);
+        let refused = Stored::Refused(Refusal::NoMemory);
+        let fits = (0..).take_while(|i| bench.set(&format!("{i}"), &value) != refused).count();
+        assert!((40..64).contains(&fits), "{fits}");
+        let twice = value.repeat(2);
+        assert_eq!(bench.store("0", mode(StoreMode::Append), &twice, at(0)), refused);
+        assert!(matches!(bench.set("1", &value), Stored::Stored { .. }), "in its own room");
+assert_eq!(bench.delete("1", Delete::default(), at(0)), Deleted::Deleted);
+        assert!(matches!(bench.set("new", &value), Stored::Stored { .. }));
+        bench.engine.check();
+    }
+
+    fn reservations_count_against_the_capacity(new) {
+        let bench = new(&EngineOptions { evict: false, ..options(10_000) });
+        let reserve = |key: &str| {
+            bench.with(|access| {
+                access.reserve(access.key(key.as_bytes()), &Store::default(), 4000, at(0))
+            })
+        };
+        let (first, _second) = (reserve("a").unwrap(), reserve("b").unwrap());
+        assert_eq!(reserve("c").err(), Some(Refusal::NoMemory));
+        assert_eq!(bench.set("d", &"x".repeat(4000)), Stored::Refused(Refusal::NoMemory));
+        drop(first);
+        assert_eq!(bench.set("d", &"x".repeat(4000)), stored(2, 4000));
+        bench.engine.check();
+    }
+
+    fn what_can_never_fit_is_refused(new) {
+        let no_limit = EngineOptions { item_size: SizeLimit::Value(0), ..options(4096) };
+        let bench = new(&no_limit);
+        assert_eq!(bench.set("k", &"x".repeat(4096)), Stored::Refused(Refusal::TooLarge));
+        assert_eq!(bench.set("k", &"x".repeat(2048)), stored(1, 2048));
     }
 }

@@ -6,7 +6,8 @@ use common::{AMPLE, Bench, mode, options};
 use mcache_base::operation::{Count, Fetch, Store, StoreMode, Stored};
 use mcache_base::{Now, Stat};
 use mcache_store::{
-    Access, EngineOptions, Reservation, SimpleStorageEngine, StorageEngine, StripedStorageEngine,
+    Access, EngineOptions, Reservation, SegmentStorageEngine, SimpleStorageEngine, StorageEngine,
+    StripedStorageEngine,
 };
 
 const NOW: Now = common::at(0);
@@ -104,6 +105,11 @@ fn simple_loses_no_update() {
 #[test]
 fn striped_loses_no_update() {
     loses_no_update(StripedStorageEngine::new);
+}
+
+#[test]
+fn segment_loses_no_update() {
+    loses_no_update(|options| SegmentStorageEngine::new(options).unwrap());
 }
 
 #[test]

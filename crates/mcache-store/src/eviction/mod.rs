@@ -4,6 +4,9 @@ mod fifo;
 mod lfu;
 mod lru;
 mod mru;
+mod segment;
+
+pub use segment::{Candidate, Choice, QUEUES, SegmentPolicy, Verdict};
 
 /// The policies: one row each, and a file of the same name.
 pub static POLICIES: &[PolicyEntry] = &[
@@ -28,6 +31,11 @@ pub static POLICIES: &[PolicyEntry] = &[
         build: || Box::new(fifo::Fifo),
     },
 ];
+
+/// The policy for segments.
+pub fn segment_policy() -> Box<dyn SegmentPolicy> {
+    Box::new(segment::TwoQueues)
+}
 
 /// The row with this name.
 pub fn policy(name: &str) -> Option<&'static PolicyEntry> {

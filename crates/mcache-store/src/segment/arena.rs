@@ -1,0 +1,268 @@
+//! The arena: memory cut into segments, and what is known of each.
+
+use std::io;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use mcache_base::Expiry;
+
+use super::index::Location;
+use super::memory::{CellArray, Cells, Mapping};
+use super::record::{ALIGN, Record, fragment_size};
+
+/// Smallest and largest size of a segment.
+const SEGMENT_SIZE_MIN: u64 = 16 << 10;
+const SEGMENT_SIZE_MAX: u64 = 1 << 20;
+
+/// Segments that a store of the capacity it was built with has, if their size allows.
+const SEGMENTS_AIM: u64 = 1024;
+
+/// Address space is reserved for at least so much, so that the limit can be raised later.
+const RESERVE_MIN: u64 = 16 << 30;
+
+/// Values over a segment's size divided by this are cut into fragments.
+const FRAGMENT_DIVISOR: usize = 32;
+
+/// Fewest bytes that are worth a fragment of their own at a segment's end.
+const FRAGMENT_MIN: usize = 256;
+
+/// A segment's number.
+pub type SegmentId = u32;
+
+/// What is known of a segment.
+#[repr(C, align(64))]
+pub struct Segment {
+    /// Its records' sequence numbers are distances from this.
+    pub base: AtomicU64,
+    /// When it was opened, a reading of the cache's clock in milliseconds.
+    pub opened_ms: AtomicU64,
+    /// When the next of its items may expire, in milliseconds; `u64::MAX` for never.
+    pub expires_ms: AtomicU64,
+    /// Offset behind the last record.
+    pub written: AtomicU32,
+    /// Bytes of records that are alive.
+    pub live: AtomicU32,
+    /// Sends under way that hold it still.
+    pub pins: AtomicU32,
+    /// The queue it belongs to.
+    pub queue: AtomicU32,
+}
+
+// SAFETY: a segment's entry is made of atomic integers.
+unsafe impl Cells for Segment {}
+
+/// The memory of all segments.
+pub struct Arena {
+    memory: Mapping,
+    table: CellArray<Segment>,
+    segment_shift: u32,
+    granule_shift: u32,
+}
+
+/// The end of a segment that one thread appends to.
+#[derive(Debug)]
+pub struct Open {
+    /// The segment.
+    pub id: SegmentId,
+    /// Its sequence base.
+    pub base: u64,
+    /// Where in the arena the next record begins.
+    at: usize,
+    end: usize,
+}
+
+impl Arena {
+    /// Reserves address space for a store of `capacity` bytes. Memory is taken as it is used.
+    pub fn new(capacity: u64) -> io::Result<Self> {
+        let wanted = (capacity / SEGMENTS_AIM).clamp(SEGMENT_SIZE_MIN, SEGMENT_SIZE_MAX);
+        let segment_shift = wanted.ilog2();
+        let reserve = (capacity.saturating_mul(2)).max(RESERVE_MIN).next_power_of_two();
+        // Locations have 32 bits, and a record is aligned at least to its header's cells.
+        let granule_shift = reserve.ilog2().saturating_sub(32).max(ALIGN.ilog2());
+        let segments = (reserve >> segment_shift) as usize;
+        Ok(Self {
+            memory: Mapping::new(reserve as usize)?,
+            table: CellArray::new(segments)?,
+            segment_shift,
+            granule_shift,
+        })
+    }
+
+    /// The memory.
+    #[inline]
+    pub fn memory(&self) -> &Mapping {
+        &self.memory
+    }
+
+    /// Bytes of a segment.
+    pub fn segment_size(&self) -> usize {
+        1 << self.segment_shift
+    }
+
+    /// How many segments there is address space for.
+    pub fn segments_max(&self) -> usize {
+        self.memory.len() >> self.segment_shift
+    }
+
+    /// What is known of a segment.
+    #[inline]
+    pub fn segment(&self, id: SegmentId) -> &Segment {
+        &self.table.as_ref()[id as usize]
+    }
+
+    /// Whether a send, or a value that is being written, holds a segment still.
+    pub fn is_pinned(&self, id: SegmentId) -> bool {
+        self.segment(id).pins.load(Acquire) > 0
+    }
+
+    /// The segment of a location.
+    #[inline]
+    pub fn segment_of(&self, location: Location) -> SegmentId {
+        (self.offset(location) >> self.segment_shift) as SegmentId
+    }
+
+    /// Longest value that is kept in its record; a longer one is cut into fragments.
+    pub fn inline_max(&self) -> usize {
+        (self.segment_size() / FRAGMENT_DIVISOR).max(1024)
+    }
+
+    /// The record at a location.
+    ///
+    /// # Safety
+    /// A complete record begins there, and the caller's epoch keeps its memory during `'a`.
+    #[inline]
+    pub unsafe fn record(&self, location: Location) -> Record<'_> {
+        // SAFETY: as the caller promised.
+        unsafe { Record::new(&self.memory, self.offset(location)) }
+    }
+
+    /// The sequence base that a location's record counts from.
+    #[inline]
+    pub fn base_of(&self, location: Location) -> u64 {
+        self.segment(self.segment_of(location)).base.load(Relaxed)
+    }
+
+    /// Brings a record's first line nearer.
+    #[inline]
+    pub fn prefetch(&self, location: Location) {
+        self.memory.prefetch(self.offset(location));
+    }
+
+    /// Opens an empty segment that belongs to the caller alone.
+    pub fn open(&self, id: SegmentId, queue: u32, base: u64, clock_ms: u64) -> Open {
+        let segment = self.segment(id);
+        let granule = 1usize << self.granule_shift;
+        segment.base.store(base, Relaxed);
+        segment.opened_ms.store(clock_ms, Relaxed);
+        segment.expires_ms.store(u64::MAX, Relaxed);
+        segment.live.store(0, Relaxed);
+        segment.queue.store(queue, Relaxed);
+        // The first granule stays empty: location 0 is nowhere.
+        segment.written.store(granule as u32, Release);
+        let begin = (id as usize) << self.segment_shift;
+        Open { id, base, at: begin + granule, end: begin + self.segment_size() }
+    }
+
+    /// Gives a segment's memory back to the system.
+    ///
+    /// # Safety
+    /// No record in it can be reached, and no epoch in which one could is still worked in.
+    pub unsafe fn release(&self, id: SegmentId) {
+        let begin = (id as usize) << self.segment_shift;
+        // SAFETY: as the caller promised.
+        unsafe { self.memory.release(begin, self.segment_size()) };
+    }
+
+    /// Notes that a record came alive.
+    #[inline]
+    pub fn add_live(&self, location: Location, size: usize, expiry: Expiry) {
+        let segment = self.segment(self.segment_of(location));
+        segment.live.fetch_add(self.rounded(size) as u32, Relaxed);
+        self.note_expiry(location, expiry);
+    }
+
+    /// Notes that a record's item may expire earlier than any other of its segment.
+    pub fn note_expiry(&self, location: Location, expiry: Expiry) {
+        let due_ms = match expiry {
+            Expiry::Never => return,
+            Expiry::Clock(deadline_ms) => deadline_ms,
+            Expiry::Unix(_) => 0, // follows the wall clock, which may step: always worth a look
+        };
+        let expires_ms = &self.segment(self.segment_of(location)).expires_ms;
+        if due_ms < expires_ms.load(Relaxed) {
+            expires_ms.fetch_min(due_ms, Relaxed);
+        }
+    }
+
+    /// Notes that a record died. Returns whether it was the segment's last.
+    #[inline]
+    pub fn remove_live(&self, location: Location, size: usize) -> bool {
+        let size = self.rounded(size) as u32;
+        self.segment(self.segment_of(location)).live.fetch_sub(size, Relaxed) == size
+    }
+
+    /// Bytes that a record of `size` takes, up to the next record.
+    #[inline]
+    pub fn rounded(&self, size: usize) -> usize {
+        size.next_multiple_of(1 << self.granule_shift)
+    }
+
+    /// Visits every complete record of a segment, dead or alive.
+    ///
+    /// # Safety
+    /// The segment is not taken into use again during the call.
+    pub unsafe fn walk(&self, id: SegmentId, mut visit: impl FnMut(Location, &Record<'_>)) {
+        let begin = (id as usize) << self.segment_shift;
+        let end = begin + self.segment(id).written.load(Acquire) as usize;
+        let mut at = begin + (1 << self.granule_shift);
+        while at < end {
+            // SAFETY: records follow each other without a gap up to `written`.
+            let record = unsafe { Record::new(&self.memory, at) };
+            visit((at >> self.granule_shift) as Location, &record);
+            at += self.rounded(record.size());
+        }
+    }
+
+    #[inline]
+    fn offset(&self, location: Location) -> usize {
+        (location as usize) << self.granule_shift
+    }
+
+    #[inline]
+    fn location(&self, offset: usize) -> Location {
+        (offset >> self.granule_shift) as Location
+    }
+}
+
+impl Open {
+    /// Whether a record of at most `size` bytes fits.
+    #[inline]
+    pub fn fits(&self, size: usize) -> bool {
+        size <= self.end - self.at
+    }
+
+    /// Where the next record begins.
+    #[inline]
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// How much data a fragment here could hold of `len`; `None` if it is not worth one.
+    pub fn fragment_len(&self, len: usize) -> Option<usize> {
+        let room = (self.end - self.at).checked_sub(fragment_size(0) + ALIGN)?;
+        let taken = room.min(len) / ALIGN * ALIGN;
+        let taken = if room >= len { len } else { taken };
+        (taken == len || taken >= FRAGMENT_MIN).then_some(taken)
+    }
+
+    /// Takes the place of a record of exactly `size` bytes that is complete at [`Self::at`].
+    #[inline]
+    pub fn advance(&mut self, arena: &Arena, size: usize) -> Location {
+        let location = arena.location(self.at);
+        self.at += arena.rounded(size);
+        debug_assert!(self.at <= self.end, "a record ends inside its segment");
+        let begin = (self.id as usize) << arena.segment_shift;
+        arena.segment(self.id).written.store((self.at - begin) as u32, Release);
+        location
+    }
+}

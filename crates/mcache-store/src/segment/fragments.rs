@@ -1,0 +1,155 @@
+//! Values that are cut into fragments: how they are written, read and buried.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+
+use mcache_base::operation::Refusal;
+use mcache_base::{Expiry, Now};
+
+use super::SegmentStorageEngine;
+use super::access::{Class, SegmentAccess};
+use super::arena::SegmentId;
+use super::index::Location;
+use super::record::{FRAGMENT_ENTRY, Record, fragment_size, write_fragment};
+
+/// Fragments that are written and belong to no item yet: their segments are held still, and if
+/// no item takes them, they are buried.
+pub(super) struct Fragments {
+    engine: Arc<SegmentStorageEngine>,
+    list: Vec<u8>,
+    held: Vec<SegmentId>,
+    kept: bool,
+}
+
+impl Fragments {
+    fn new(engine: &Arc<SegmentStorageEngine>) -> Self {
+        Self { engine: engine.clone(), list: Vec::new(), held: Vec::new(), kept: false }
+    }
+
+    /// The list as it stands in the item's record.
+    pub(super) fn list(&self) -> &[u8] {
+        &self.list
+    }
+
+    /// An item has taken them.
+    pub(super) fn keep(mut self) {
+        self.kept = true;
+    }
+
+    fn add(&mut self, location: Location, len: usize) {
+        let id = self.engine.arena.segment_of(location);
+        if self.held.last() != Some(&id) {
+            self.held.push(id);
+            self.engine.arena.segment(id).pins.fetch_add(1, Relaxed);
+        }
+        self.list.extend_from_slice(&location.to_le_bytes());
+        self.list.extend_from_slice(&(len as u32).to_le_bytes());
+    }
+}
+
+impl Drop for Fragments {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.engine.bury_list(&self.list);
+        }
+        for &id in &self.held {
+            self.engine.arena.segment(id).pins.fetch_sub(1, Release);
+        }
+    }
+}
+
+impl SegmentAccess {
+    /// Writes a value as fragments, filling up what the open segments have left.
+    ///
+    /// The caller holds nothing of the arena: this may wait for readers.
+    pub(super) fn write_fragments(
+        &mut self,
+        class: Class,
+        owner: u64,
+        pieces: &[&[u8]],
+        now: Now,
+    ) -> Result<Fragments, Refusal> {
+        let engine = self.engine.clone();
+        let mut fragments = Fragments::new(&engine);
+        let mut pieces = pieces.iter().copied();
+        let mut piece: &[u8] = pieces.next().unwrap_or_default();
+        while !piece.is_empty() {
+            let len = self.room_for_fragment(class, piece.len(), now)?;
+            let Some(open) = self.open_mut(class) else { return Err(Refusal::NoMemory) };
+            let (data, rest) = piece.split_at(len);
+            // SAFETY: the open segment's end is this thread's alone, and the fragment fits.
+            unsafe { write_fragment(engine.arena.memory(), open.at(), owner, data) };
+            let size = fragment_size(len);
+            let location = open.advance(&engine.arena, size);
+            engine.arena.add_live(location, size, Expiry::Never);
+            fragments.add(location, len);
+            piece = if rest.is_empty() { pieces.next().unwrap_or_default() } else { rest };
+        }
+        Ok(fragments)
+    }
+}
+
+impl SegmentStorageEngine {
+    /// Length of a record's value.
+    #[inline]
+    pub(super) fn value_len(&self, record: &Record<'_>) -> usize {
+        match record.is_fragmented() {
+            true => record.fragments().map(|(_, len)| len).sum(),
+            false => record.inline().len(),
+        }
+    }
+
+    /// The longest run of a record's value that begins at `offset`.
+    #[inline]
+    pub(super) fn value_at<'a>(&'a self, record: &Record<'a>, offset: usize) -> &'a [u8] {
+        if !record.is_fragmented() {
+            return record.inline().get(offset..).unwrap_or_default();
+        }
+        let mut begin = 0;
+        for (location, len) in record.fragments() {
+            if offset < begin + len {
+                let data = self.record(location).fragment_data();
+                return data.get(offset - begin..).unwrap_or_default();
+            }
+            begin += len;
+        }
+        &[]
+    }
+
+    /// The whole value, run by run.
+    pub(super) fn value_runs<'a>(&'a self, record: &Record<'a>) -> Vec<&'a [u8]> {
+        if !record.is_fragmented() {
+            return vec![record.inline()];
+        }
+        record.fragments().map(|(location, _)| self.record(location).fragment_data()).collect()
+    }
+
+    /// The segments that hold an item: its record's first.
+    pub(super) fn segments_of(&self, location: Location, record: &Record<'_>) -> Box<[SegmentId]> {
+        let own = std::iter::once(self.arena.segment_of(location));
+        if !record.is_fragmented() {
+            return own.collect();
+        }
+        let mut all: Vec<_> =
+            own.chain(record.fragments().map(|(at, _)| self.arena.segment_of(at))).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.into()
+    }
+
+    /// Takes the fragments of an item that is gone out of use.
+    pub(super) fn bury_fragments(&self, record: &Record<'_>) {
+        for (location, _) in record.fragments() {
+            self.retire(location, &self.record(location));
+        }
+    }
+
+    fn bury_list(&self, list: &[u8]) {
+        for entry in list.chunks_exact(FRAGMENT_ENTRY) {
+            if let Some((location, _)) = entry.split_first_chunk::<4>() {
+                let location = Location::from_le_bytes(*location);
+                self.retire(location, &self.record(location));
+            }
+        }
+    }
+}

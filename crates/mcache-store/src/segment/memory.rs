@@ -1,0 +1,208 @@
+//! The memory that the arena and the index lie in: mapped once, shared by all threads.
+
+use std::io;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
+
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+
+/// Size of a page as far as giving memory back is concerned.
+pub const PAGE: usize = 4096;
+
+/// Zeroed memory, reserved at once and taken from the system page by page as it is written.
+pub struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping is plain memory that lives as long as the value; whoever hands out
+// references into it answers for how they are shared (see the methods).
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Reserves `len` bytes, a multiple of the page size.
+    pub fn new(len: usize) -> io::Result<Self> {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh anonymous mapping aliases nothing.
+        let start = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags) }?;
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, len })
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// A 16-bit cell at `offset`, which is aligned.
+    #[inline]
+    pub fn u16(&self, offset: usize) -> &AtomicU16 {
+        // SAFETY: `at` checked bounds and alignment; atomics may be shared.
+        unsafe { self.at::<AtomicU16>(offset).as_ref() }
+    }
+
+    /// A 32-bit cell at `offset`, which is aligned.
+    #[inline]
+    pub fn u32(&self, offset: usize) -> &AtomicU32 {
+        // SAFETY: `at` checked bounds and alignment; atomics may be shared.
+        unsafe { self.at::<AtomicU32>(offset).as_ref() }
+    }
+
+    /// A 64-bit cell at `offset`, which is aligned.
+    #[inline]
+    pub fn u64(&self, offset: usize) -> &AtomicU64 {
+        // SAFETY: `at` checked bounds and alignment; atomics may be shared.
+        unsafe { self.at::<AtomicU64>(offset).as_ref() }
+    }
+
+    /// Bytes that are published.
+    ///
+    /// # Safety
+    /// Nobody writes to the range while the slice lives.
+    #[inline]
+    pub unsafe fn bytes(&self, offset: usize, len: usize) -> &[u8] {
+        self.assert_range(offset, len);
+        // SAFETY: the range is inside the mapping; the caller answers for no writes.
+        unsafe { std::slice::from_raw_parts(self.start.add(offset).as_ptr(), len) }
+    }
+
+    /// Copies bytes in.
+    ///
+    /// # Safety
+    /// Nobody reads or writes the range at the same time.
+    #[inline]
+    pub unsafe fn write(&self, offset: usize, bytes: &[u8]) {
+        self.assert_range(offset, bytes.len());
+        // SAFETY: the range is inside the mapping; the caller answers for nobody else using it.
+        unsafe {
+            let to = self.start.add(offset).as_ptr();
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+        }
+    }
+
+    /// Gives the pages of a range back to the system; they read as zero afterwards.
+    ///
+    /// # Safety
+    /// Nobody holds a reference to bytes of the range, or reads it at the same time.
+    pub unsafe fn release(&self, offset: usize, len: usize) {
+        self.assert_range(offset, len);
+        // SAFETY: the range is inside the mapping, which is private and anonymous; the caller
+        // answers for nobody using it. A failure keeps the pages, which is harmless.
+        let _ =
+            unsafe { madvise(self.start.add(offset).as_ptr().cast(), len, Advice::LinuxDontNeed) };
+    }
+
+    /// Brings a cache line nearer.
+    #[inline]
+    pub fn prefetch(&self, offset: usize) {
+        self.assert_range(offset, 1);
+        prefetch(self.start.as_ptr().wrapping_add(offset));
+    }
+
+    #[inline]
+    fn at<T>(&self, offset: usize) -> NonNull<T> {
+        self.assert_range(offset, size_of::<T>());
+        assert!(offset.is_multiple_of(align_of::<T>()), "a cell is aligned");
+        // SAFETY: inside the mapping, as asserted.
+        unsafe { self.start.add(offset).cast() }
+    }
+
+    #[inline]
+    fn assert_range(&self, offset: usize, len: usize) {
+        assert!(len <= self.len && offset <= self.len - len, "inside the mapping");
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made by `new`, and no reference outlives `self`.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+/// Brings a cache line nearer, if the processor knows how.
+#[inline]
+pub fn prefetch<T>(line: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults, whatever the address.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
+
+/// A type for which any bytes, zero among them, are a value, and which may be shared.
+///
+/// # Safety
+/// Only for types made of atomic integers.
+pub unsafe trait Cells: Sync {}
+
+/// A mapping as an array of cells.
+pub struct CellArray<T> {
+    mapping: Mapping,
+    cells: PhantomData<T>,
+}
+
+impl<T: Cells> CellArray<T> {
+    /// Reserves `count` zeroed cells.
+    pub fn new(count: usize) -> io::Result<Self> {
+        let mapping = Mapping::new((count * size_of::<T>()).next_multiple_of(PAGE))?;
+        Ok(Self { mapping, cells: PhantomData })
+    }
+
+    /// Gives whole pages of cells, which nobody needs any more, back to the system: they become
+    /// zero. `from..to` are cells.
+    pub fn release(&self, from: usize, to: usize) {
+        let start = (from * size_of::<T>()).next_multiple_of(PAGE);
+        let end = to * size_of::<T>() / PAGE * PAGE;
+        if start < end {
+            // SAFETY: cells are atomics: no slice of plain bytes over them exists, and turning
+            // to zero is a change like any other that atomics may see.
+            unsafe { self.mapping.release(start, end - start) };
+        }
+    }
+}
+
+impl<T: Cells> AsRef<[T]> for CellArray<T> {
+    #[inline]
+    fn as_ref(&self) -> &[T] {
+        let count = self.mapping.len / size_of::<T>();
+        // SAFETY: the memory is mapped, page-aligned, zeroed, and `T` is made of atomics.
+        unsafe { std::slice::from_raw_parts(self.mapping.start.as_ptr().cast(), count) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+
+    #[test]
+    fn released_pages_read_as_zero() {
+        let mapping = Mapping::new(4 * PAGE).unwrap();
+        mapping.u32(PAGE).store(7, Relaxed);
+        mapping.u32(3 * PAGE).store(9, Relaxed);
+        // SAFETY: no slices exist.
+        unsafe { mapping.release(PAGE, PAGE) };
+        assert_eq!((mapping.u32(PAGE).load(Relaxed), mapping.u32(3 * PAGE).load(Relaxed)), (0, 9));
+    }
+
+    #[test]
+    fn no_reference_reaches_outside() {
+        let mapping = Mapping::new(PAGE).unwrap();
+        for (offset, len) in [(PAGE, 1), (PAGE - 3, 4), (usize::MAX, 2), (0, PAGE + 1)] {
+            let outside = std::panic::catch_unwind(|| {
+                // SAFETY: nothing writes.
+                unsafe { mapping.bytes(offset, len) }.len()
+            });
+            assert!(outside.is_err(), "{offset} + {len}");
+        }
+        assert!(std::panic::catch_unwind(|| mapping.u32(2).load(Relaxed)).is_err());
+    }
+}

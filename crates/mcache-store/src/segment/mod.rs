@@ -1,0 +1,256 @@
+//! The segment store: items appended to segments of one arena, found by a compact index.
+//!
+//! `memory`, `record` and `arena` are the bytes; `index` finds; `epoch` and `pool` say when a
+//! segment may be used again; `access` is what one thread does; `reclaim` makes room;
+//! `item` is what a reader holds. docs/storage.md draws it.
+
+#[allow(unsafe_code)] // writes records
+mod access;
+#[allow(unsafe_code)] // walks segments and hands out records
+mod arena;
+mod epoch;
+#[allow(unsafe_code)] // writes fragments
+mod fragments;
+#[allow(unsafe_code)] // buckets are cells
+mod index;
+mod item;
+#[allow(unsafe_code)] // the mapped memory
+mod memory;
+#[allow(unsafe_code)] // gives segments back to the system
+mod pool;
+#[allow(unsafe_code)] // walks emptied segments and writes kept records
+mod reclaim;
+#[allow(unsafe_code)] // a record's bytes
+mod record;
+mod room;
+mod staged;
+#[allow(unsafe_code)] // walks segments
+mod upkeep;
+
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mcache_base::operation::Miss;
+use mcache_base::{Counters, Key, Now, Stat};
+
+use access::Present;
+pub use access::SegmentAccess;
+use arena::Arena;
+use epoch::Epochs;
+use index::{Hashes, Index, Location};
+pub use item::{SegmentItem, SegmentPin};
+use memory::PAGE;
+use pool::Pool;
+use reclaim::Reclaimer;
+use record::Record;
+pub use staged::Staged;
+
+use crate::engine::{EngineOptions, SizeLimit, StorageEngine};
+use crate::flush::Flush;
+use crate::hash::KeyHasher;
+use crate::sequence::Sequence;
+
+/// Bytes of capacity for each region of the index.
+const BYTES_PER_REGION: u64 = 1 << 20;
+
+/// Regions of an index: enough that writers rarely meet, few enough that pages are not wasted.
+const REGIONS_MAX: u64 = 4096;
+
+/// Buckets that a region may have: 8 MiB of them.
+const REGION_WINDOW: usize = 1 << 17;
+
+/// Sequence numbers are written as distances from a base that lies so far back.
+const BASE_DISTANCE: u64 = 1 << 31;
+
+/// Segments that a store needs to work at all: one to fill, one to empty, one to keep into.
+const SEGMENTS_MIN: usize = 8;
+
+/// The engine.
+pub struct SegmentStorageEngine {
+    arena: Arena,
+    index: Index,
+    pool: Pool,
+    epochs: Epochs,
+    hasher: KeyHasher,
+    sequence: Sequence,
+    flush: Flush,
+    item_size: SizeLimit,
+    evict: bool,
+    capacity: AtomicU64,
+    /// Segments held still by sends under way.
+    pinned: AtomicUsize,
+    reclaimer: Mutex<Reclaimer>,
+    /// One a thread; the engine sums.
+    counters: Mutex<Vec<Arc<Counters>>>,
+    /// Of upkeep, which one thread does.
+    upkeep_counters: Arc<Counters>,
+}
+
+impl SegmentStorageEngine {
+    /// An empty engine. Fails if the system has no address space for it.
+    pub fn new(options: &EngineOptions) -> io::Result<Self> {
+        let regions = (options.capacity / BYTES_PER_REGION).clamp(2, REGIONS_MAX);
+        let regions = (regions / 2 + 1).next_power_of_two() as usize;
+        let epochs = Epochs::default();
+        let upkeep_counters = Arc::new(Counters::default());
+        let reclaimer = Mutex::new(Reclaimer::new(&epochs, crate::eviction::segment_policy()));
+        let engine = Self {
+            arena: Arena::new(options.capacity)?,
+            index: Index::new(regions, REGION_WINDOW)?,
+            pool: Pool::new(SEGMENTS_MIN),
+            epochs,
+            hasher: KeyHasher::random(),
+            sequence: Sequence::default(),
+            flush: Flush::default(),
+            item_size: options.item_size,
+            evict: options.evict,
+            capacity: AtomicU64::new(options.capacity),
+            pinned: AtomicUsize::new(0),
+            reclaimer,
+            counters: Mutex::new(vec![upkeep_counters.clone()]),
+            upkeep_counters,
+        };
+        engine.balance();
+        Ok(engine)
+    }
+
+    /// Moves the memory limit. Memory is given back as upkeep finds it.
+    pub fn set_capacity(&self, capacity: u64) {
+        self.capacity.store(capacity, Relaxed);
+        self.balance();
+    }
+
+    /// Gives segments what the index leaves of the capacity.
+    fn balance(&self) {
+        let index = self.index.bytes() + (self.index.regions() * PAGE / 2) as u64;
+        let table = (self.arena.segment_size() as u64 + 64) as f64;
+        let left = self.capacity.load(Relaxed).saturating_sub(index) as f64;
+        self.pool.allow(((left / table) as usize).max(SEGMENTS_MIN));
+    }
+
+    /// The record at a location that was found in the index in the caller's epoch.
+    #[allow(unsafe_code)]
+    #[inline]
+    fn record(&self, location: Location) -> Record<'_> {
+        // SAFETY: the index holds locations of complete records only; a record's memory is used
+        // again only after every thread has left the epoch in which it stood in the index, and
+        // every caller works in an epoch that it announced before it looked.
+        unsafe { self.arena.record(location) }
+    }
+
+    /// The record at a location, told from any other that may ever be there.
+    #[inline]
+    fn present(&self, location: Location) -> Present {
+        let base = self.arena.base_of(location);
+        Present { location, sequence: self.record(location).sequence(base) }
+    }
+
+    #[inline]
+    fn is_key(&self, location: Location, key: &[u8]) -> bool {
+        self.record(location).key() == key
+    }
+
+    /// Finds a key's record, dead or alive, without a lock.
+    #[inline]
+    fn find(&self, key: Key<'_>) -> Option<Location> {
+        self.index.find(key.hash, |location| self.is_key(location, key.bytes))
+    }
+
+    /// Why nobody can have a record's item any more, if so.
+    #[inline]
+    fn death(&self, location: Location, record: &Record<'_>, now: Now) -> Option<Miss> {
+        if self.flush.took_any() {
+            let sequence = record.sequence(self.arena.base_of(location));
+            if self.flush.took(sequence) {
+                return Some(Miss::Flushed);
+            }
+        }
+        record.expiry().is_past(now).then_some(Miss::Expired)
+    }
+
+    /// Takes a record out of use that no longer stands in the index: its item is gone.
+    fn bury(&self, location: Location, record: &Record<'_>) {
+        if record.is_fragmented() {
+            self.bury_fragments(record);
+        }
+        self.retire(location, record);
+    }
+
+    /// Takes a record out of use whose item lives on elsewhere.
+    fn retire(&self, location: Location, record: &Record<'_>) {
+        if record.kill() {
+            self.arena.remove_live(location, record.size());
+        }
+    }
+
+    fn new_counters(&self) -> Arc<Counters> {
+        let counters = Arc::new(Counters::default());
+        self.all_counters().push(counters.clone());
+        counters
+    }
+
+    fn all_counters(&self) -> MutexGuard<'_, Vec<Arc<Counters>>> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reclaimer(&self) -> MutexGuard<'_, Reclaimer> {
+        self.reclaimer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The base for a segment that is opened now.
+    fn base(&self) -> u64 {
+        self.sequence.last().saturating_sub(BASE_DISTANCE)
+    }
+}
+
+impl Hashes for SegmentStorageEngine {
+    #[inline]
+    fn hash_at(&self, location: Location) -> u64 {
+        self.hasher.key(self.record(location).key()).hash
+    }
+}
+
+impl StorageEngine for SegmentStorageEngine {
+    type Pin = SegmentPin;
+    type Access = SegmentAccess;
+
+    fn access(self: &Arc<Self>) -> SegmentAccess {
+        SegmentAccess::new(self)
+    }
+
+    fn flush(&self, delay: i64, now: Now) {
+        self.flush.order(delay, || self.sequence.last(), now);
+    }
+
+    fn maintain(&self, now: Now) {
+        self.flush.ripen(|| self.sequence.last(), now);
+        self.upkeep(now);
+    }
+
+    fn stat(&self, stat: Stat) -> u64 {
+        match stat {
+            Stat::limit_maxbytes => self.capacity.load(Relaxed),
+            Stat::bytes => {
+                let used = self.pool.taken().saturating_sub(self.pool.free());
+                (used * self.arena.segment_size()) as u64 + self.index.bytes()
+            }
+            Stat::curr_items => self.index.items(),
+            Stat::hash_power_level => u64::from((self.index.bytes() / 64).max(1).ilog2()),
+            Stat::hash_bytes => self.index.bytes(),
+            _ => self.all_counters().iter().map(|counters| counters.read(stat)).sum(),
+        }
+    }
+
+    fn reset_stats(&self) {
+        self.all_counters().iter().for_each(|counters| counters.reset());
+    }
+
+    fn check(&self) {
+        for region in 0..self.index.regions() {
+            let fault = self.index.lock_region(region).check(self).err();
+            assert_eq!(fault, None, "region {region} of the index");
+        }
+        self.check_segments();
+    }
+}

@@ -1,0 +1,195 @@
+//! Which segments are free, which wait to become so, and in what order the others were filled.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::arena::{Arena, SegmentId};
+use super::epoch::Epochs;
+use crate::eviction::QUEUES;
+
+/// Free segments that only reclaiming may take: what it keeps has to go somewhere.
+const RESERVE: usize = 2;
+
+/// Who asks for a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taker {
+    /// A store.
+    Store,
+    /// Reclaiming, for what it keeps.
+    Reclaim,
+}
+
+/// The segments that nobody appends to.
+pub struct Pool {
+    inner: Mutex<Inner>,
+    /// Segments that may have memory.
+    allowed: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// With memory, empty.
+    free: Vec<SegmentId>,
+    /// Without memory.
+    released: Vec<SegmentId>,
+    /// From here on never used.
+    unused: SegmentId,
+    /// With memory.
+    taken: usize,
+    /// Emptied; free when the epoch is over everywhere.
+    limbo: VecDeque<(u64, SegmentId)>,
+    /// Being filled by a thread.
+    filling: Vec<SegmentId>,
+    /// Full, the oldest first.
+    queues: [VecDeque<SegmentId>; QUEUES],
+}
+
+impl Pool {
+    /// All segments unused.
+    pub fn new(allowed: usize) -> Self {
+        Self { inner: Mutex::default(), allowed: AtomicUsize::new(allowed) }
+    }
+
+    /// Sets how many segments may have memory.
+    pub fn allow(&self, segments: usize) {
+        self.allowed.store(segments, Relaxed);
+    }
+
+    /// How many segments may have memory.
+    pub fn allowed(&self) -> usize {
+        self.allowed.load(Relaxed)
+    }
+
+    /// An empty segment, if there is one.
+    pub fn take(&self, taker: Taker, arena: &Arena, epochs: &Epochs) -> Option<SegmentId> {
+        let allowed = self.allowed();
+        let mut inner = self.lock();
+        inner.free_from_limbo(arena, epochs);
+        let unused = arena.segments_max() - inner.unused as usize + inner.released.len();
+        let fresh = allowed.saturating_sub(inner.taken).min(unused);
+        let kept_back = if taker == Taker::Store { RESERVE } else { 0 };
+        if inner.free.len() + fresh <= kept_back {
+            return None;
+        }
+        let id = inner.free.pop().unwrap_or_else(|| {
+            inner.taken += 1;
+            inner.released.pop().unwrap_or_else(|| {
+                inner.unused += 1;
+                inner.unused - 1
+            })
+        });
+        inner.filling.push(id);
+        Some(id)
+    }
+
+    /// Puts a full segment at its queue's end.
+    pub fn seal(&self, id: SegmentId, queue: u32) {
+        let mut inner = self.lock();
+        inner.filling.retain(|&other| other != id);
+        inner.queues[queue as usize].push_back(id);
+    }
+
+    /// Takes the oldest segment of a queue out, passing by those that `held` says are held.
+    pub fn oldest(&self, queue: usize, held: impl Fn(SegmentId) -> bool) -> Option<SegmentId> {
+        let queue = &mut self.lock().queues[queue];
+        let at = queue.iter().position(|&id| !held(id))?;
+        queue.remove(at)
+    }
+
+    /// Takes the newest segment of a queue out, passing by those that `held` says are held.
+    pub fn newest(&self, queue: usize, held: impl Fn(SegmentId) -> bool) -> Option<SegmentId> {
+        let queue = &mut self.lock().queues[queue];
+        let at = queue.iter().rposition(|&id| !held(id))?;
+        queue.remove(at)
+    }
+
+    /// Takes the segment out for which `worth` is highest, if it is for any.
+    pub fn best(&self, worth: impl Fn(SegmentId) -> Option<u32>) -> Option<SegmentId> {
+        let mut inner = self.lock();
+        let candidates =
+            inner.queues.iter().enumerate().flat_map(|(queue, ids)| {
+                ids.iter().enumerate().map(move |(at, &id)| (queue, at, id))
+            });
+        let (_, queue, at) =
+            candidates.filter_map(|(queue, at, id)| Some((worth(id)?, queue, at))).max()?;
+        inner.queues[queue].remove(at)
+    }
+
+    /// The segments that hold items.
+    pub fn in_use(&self) -> Vec<SegmentId> {
+        let inner = self.lock();
+        inner.queues.iter().flatten().chain(&inner.filling).copied().collect()
+    }
+
+    /// How many full segments each queue has.
+    pub fn lengths(&self) -> [usize; QUEUES] {
+        let inner = self.lock();
+        std::array::from_fn(|queue| inner.queues[queue].len())
+    }
+
+    /// Takes in a segment whose records can no longer be reached, but may still be read.
+    pub fn empty(&self, id: SegmentId, epoch: u64) {
+        self.lock().limbo.push_back((epoch, id));
+    }
+
+    /// Whether segments wait for threads that are at work, rather than for a send.
+    pub fn waits(&self, arena: &Arena) -> bool {
+        self.lock().limbo.iter().any(|&(_, id)| !arena.is_pinned(id))
+    }
+
+    /// Whether a store can have a segment at once.
+    pub fn has_room(&self, arena: &Arena, epochs: &Epochs) -> bool {
+        let mut inner = self.lock();
+        inner.free_from_limbo(arena, epochs);
+        inner.free.len() + self.allowed().saturating_sub(inner.taken) > RESERVE
+    }
+
+    /// Segments that have memory.
+    pub fn taken(&self) -> usize {
+        self.lock().taken
+    }
+
+    /// Segments that have memory and are empty.
+    pub fn free(&self) -> usize {
+        self.lock().free.len()
+    }
+
+    /// Gives the memory of free segments back while more have memory than may.
+    /// Returns how many there still are too many.
+    pub fn trim(&self, arena: &Arena, epochs: &Epochs) -> usize {
+        let allowed = self.allowed();
+        let mut inner = self.lock();
+        inner.free_from_limbo(arena, epochs);
+        while inner.taken > allowed {
+            let Some(id) = inner.free.pop() else { break };
+            // SAFETY: a free segment's records can't be reached, and its epoch is over.
+            unsafe { arena.release(id) };
+            inner.released.push(id);
+            inner.taken -= 1;
+        }
+        inner.taken.saturating_sub(allowed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// A segment is free once its epoch is over and no send that began in it holds it.
+    fn free_from_limbo(&mut self, arena: &Arena, epochs: &Epochs) {
+        if self.limbo.is_empty() {
+            return;
+        }
+        let oldest = epochs.oldest();
+        let free = &mut self.free;
+        self.limbo.retain(|&(epoch, id)| {
+            let is_free = epoch < oldest && !arena.is_pinned(id);
+            if is_free {
+                free.push(id);
+            }
+            !is_free
+        });
+    }
+}

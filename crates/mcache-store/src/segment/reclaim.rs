@@ -1,0 +1,410 @@
+//! Making room: empties segments. Moves and unlinks; what is worth keeping the policy says.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use mcache_base::operation::Miss;
+use mcache_base::{Counters, Expiry, Now, Stat};
+
+use super::SegmentStorageEngine;
+use super::arena::{Open, SegmentId};
+use super::epoch::{Epochs, Member};
+use super::index::Location;
+use super::pool::Taker;
+use super::record::{Blueprint, Draft, FRAGMENT_ENTRY, Record, fragment_size, write_fragment};
+use crate::eviction::{Candidate, QUEUES, SegmentPolicy, Verdict};
+
+/// An item fetched in so many last milliseconds was still in use when it was evicted.
+const ACTIVE_IDLE_MS_MAX: u64 = 60_000;
+
+/// A segment is worth emptying for its dead bytes alone if this share of it, in percent, is dead.
+const DEAD_SHARE_MIN: usize = 40;
+
+/// Without evictions, a segment is emptied if this share of it, in percent, is dead.
+const DEAD_SHARE_MIN_KEEPING: usize = 5;
+
+/// What came of an attempt to make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// A segment was emptied.
+    Room,
+    /// Emptied segments wait for other threads to go on.
+    Soon,
+    /// There is nothing that may go.
+    Nothing,
+}
+
+/// Who empties segments: one thread at a time.
+pub struct Reclaimer {
+    member: Member,
+    /// Where kept items go.
+    open: [Option<Open>; QUEUES],
+    policy: Box<dyn SegmentPolicy>,
+}
+
+/// One segment's emptying.
+struct Emptying<'e> {
+    engine: &'e SegmentStorageEngine,
+    reclaimer: &'e mut Reclaimer,
+    counters: &'e Counters,
+    now: Now,
+    /// Whether the policy is asked: otherwise all that is alive is kept.
+    judge: bool,
+    queue: u32,
+}
+
+impl Reclaimer {
+    /// Nothing kept yet.
+    pub fn new(epochs: &Epochs, policy: Box<dyn SegmentPolicy>) -> Self {
+        Self { member: epochs.join(), open: [const { None }; QUEUES], policy }
+    }
+
+    /// Begins to look at records.
+    pub fn begin(&mut self, epochs: &Epochs) {
+        self.member.begin(epochs);
+    }
+
+    /// Looks at none any more.
+    pub fn rest(&mut self) {
+        self.member.rest();
+    }
+}
+
+impl SegmentStorageEngine {
+    /// Empties one segment. The caller holds nothing of the arena and no lock.
+    pub(super) fn make_room(&self, now: Now, counters: &Counters) -> Made {
+        let mut reclaimer = self.reclaimer();
+        if self.pool.has_room(&self.arena, &self.epochs) {
+            return Made::Room; // somebody else made it meanwhile
+        }
+        self.empty_one(&mut reclaimer, now, counters)
+    }
+
+    /// Empties one segment, whether or not there is room.
+    pub(super) fn empty_one(
+        &self,
+        reclaimer: &mut Reclaimer,
+        now: Now,
+        counters: &Counters,
+    ) -> Made {
+        if self.pool.waits(&self.arena) {
+            return Made::Soon;
+        }
+        let Some((victim, judge)) = self.victim(reclaimer) else {
+            return Made::Nothing;
+        };
+        reclaimer.begin(&self.epochs);
+        let queue = self.arena.segment(victim).queue.load(Relaxed);
+        let mut emptying = Emptying { engine: self, reclaimer, counters, now, judge, queue };
+        let emptied = emptying.run(victim);
+        reclaimer.rest();
+        if emptied {
+            self.pool.empty(victim, self.epochs.advance());
+            Made::Room
+        } else {
+            self.pool.seal(victim, queue);
+            Made::Nothing
+        }
+    }
+
+    /// The segment to be emptied next, and whether the policy is asked about its items.
+    fn victim(&self, reclaimer: &mut Reclaimer) -> Option<(SegmentId, bool)> {
+        let least = if self.evict { DEAD_SHARE_MIN } else { DEAD_SHARE_MIN_KEEPING };
+        let size = self.arena.segment_size();
+        let dead = self.pool.best(|id| {
+            let segment = self.arena.segment(id);
+            let dead = size - (segment.live.load(Relaxed) as usize).min(size);
+            (dead * 100 >= least * size && !self.arena.is_pinned(id)).then_some(dead as u32)
+        });
+        if let Some(id) = dead {
+            return Some((id, false));
+        }
+        if !self.evict {
+            return None;
+        }
+        let lengths = self.pool.lengths();
+        let choice = reclaimer.policy.choose(lengths);
+        let held = |id| self.arena.is_pinned(id);
+        let take = |queue| match choice.newest {
+            true => self.pool.newest(queue, held),
+            false => self.pool.oldest(queue, held),
+        };
+        let others = (0..QUEUES).filter(|&queue| queue != choice.queue);
+        std::iter::once(choice.queue).chain(others).find_map(take).map(|id| (id, true))
+    }
+
+    /// Counts an item that leaves to make room, or because its time has passed.
+    pub(super) fn count_leaving(
+        &self,
+        record: &Record<'_>,
+        why: Option<Miss>,
+        now: Now,
+        counters: &Counters,
+        by_walk: bool,
+    ) {
+        let fetched = record.is_fetched();
+        match why {
+            Some(why) => {
+                let expired = why == Miss::Expired;
+                counters.add(Stat::expired_unfetched, u64::from(expired && !fetched));
+                let walked = if by_walk { Stat::crawler_reclaimed } else { Stat::reclaimed };
+                counters.add(walked, u64::from(expired || !by_walk));
+            }
+            None => {
+                counters.add(Stat::evictions, 1);
+                counters.add(Stat::evicted_unfetched, u64::from(!fetched));
+                let idle_ms = now.clock_ms.saturating_sub(record.accessed_ms(now));
+                let active = fetched && idle_ms < ACTIVE_IDLE_MS_MAX;
+                counters.add(Stat::evicted_active, u64::from(active));
+            }
+        }
+    }
+
+    /// Takes an item out of the index if it still stands there. Returns whether it did.
+    pub(super) fn unlink(&self, hash: u64, location: Location) -> bool {
+        let region = self.index.lock(hash);
+        let Some((place, _)) = region.find(hash, |at| at == location) else {
+            return false;
+        };
+        region.remove(place);
+        drop(region);
+        self.bury(location, &self.record(location));
+        true
+    }
+}
+
+impl Emptying<'_> {
+    /// Unlinks or moves everything in the segment. Returns whether nothing is left in it.
+    fn run(&mut self, victim: SegmentId) -> bool {
+        let mut empty = true;
+        let engine = self.engine;
+        // SAFETY: the victim was taken out of the pool: it is not used again before it is empty.
+        unsafe {
+            engine.arena.walk(victim, |location, record| {
+                if !record.is_dead() {
+                    empty &= match record.is_fragment() {
+                        true => self.fragment(location, record),
+                        false => self.item(location, record),
+                    };
+                }
+            });
+        }
+        empty
+    }
+
+    /// Returns whether the item is out of the segment.
+    fn item(&mut self, location: Location, record: &Record<'_>) -> bool {
+        let engine = self.engine;
+        let hash = engine.hasher.key(record.key()).hash;
+        let death = engine.death(location, record, self.now);
+        let verdict = match death {
+            Some(_) => Verdict::Drop,
+            None => self.verdict(record, hash, engine.value_len(record)),
+        };
+        if let Verdict::Keep { queue, frequency } = verdict {
+            match self.keep(location, record, hash, queue, frequency) {
+                Kept::Moved | Kept::Gone => return true,
+                Kept::NoRoom if !engine.evict => return false,
+                Kept::NoRoom => {}
+            }
+        }
+        if engine.unlink(hash, location) {
+            engine.count_leaving(record, death, self.now, self.counters, false);
+            if death.is_none() {
+                self.reclaimer.policy.dropped(hash, self.queue as usize);
+            }
+        }
+        true
+    }
+
+    fn verdict(&mut self, record: &Record<'_>, hash: u64, value_len: usize) -> Verdict {
+        let frequency = record.frequency();
+        if !self.judge {
+            return Verdict::Keep { queue: self.queue as usize, frequency };
+        }
+        self.reclaimer.policy.judge(&Candidate {
+            hash,
+            queue: self.queue as usize,
+            frequency,
+            fetched: record.is_fetched(),
+            idle_s: self.now.clock_ms.saturating_sub(record.accessed_ms(self.now)) / 1000,
+            size: record.size() + if record.is_fragmented() { value_len } else { 0 },
+        })
+    }
+
+    /// Copies an item's record to where the kept ones go.
+    fn keep(
+        &mut self,
+        location: Location,
+        record: &Record<'_>,
+        hash: u64,
+        queue: usize,
+        frequency: u32,
+    ) -> Kept {
+        let (engine, now) = (self.engine, self.now);
+        let base = engine.arena.base_of(location);
+        let sequence = record.sequence(base);
+        let attributes = record.attributes(base, self.now);
+        let (key, inline) = (record.key(), record.inline());
+        let mut blueprint = Blueprint {
+            attributes,
+            own_cas: record.has_own_cas(),
+            full_sequence: true,
+            fragmented: record.is_fragmented(),
+            frequency,
+        };
+        let Some(open) = self.room(queue, blueprint.size_max(key.len(), inline.len())) else {
+            return Kept::NoRoom;
+        };
+        let distance = sequence.checked_sub(open.base);
+        blueprint.full_sequence = distance.is_none_or(|far| far > u64::from(u32::MAX));
+        let size = blueprint.size_at(open.at(), key.len(), inline.len());
+        // SAFETY: the open segment's end is the reclaimer's alone, and the record fits.
+        let draft =
+            unsafe { Draft::write(engine.arena.memory(), open.at(), &blueprint, key, &[inline]) };
+        let region = engine.index.lock(hash);
+        let Some((place, _)) = region.find(hash, |at| at == location) else {
+            return Kept::Gone;
+        };
+        // Its marks may have changed since they were read.
+        let attributes = record.attributes(base, now);
+        draft.mark(&attributes);
+        draft.complete(sequence, open.base);
+        let moved = open.advance(&engine.arena, size);
+        engine.arena.add_live(moved, size, attributes.expiry);
+        region.replace(place, moved);
+        drop(region);
+        engine.retire(location, record);
+        if self.judge {
+            let stat = if queue == 0 { Stat::moves_within_lru } else { Stat::moves_to_warm };
+            self.counters.add(stat, 1);
+        }
+        Kept::Moved
+    }
+
+    /// Moves a fragment of an item that is to be kept; drops the item otherwise.
+    /// Returns whether the fragment is out of the segment.
+    fn fragment(&mut self, location: Location, fragment: &Record<'_>) -> bool {
+        let engine = self.engine;
+        let hash = fragment.fragment_owner();
+        let holds = |at| {
+            let owner = engine.record(at);
+            owner.is_fragmented() && owner.fragments().any(|(part, _)| part == location)
+        };
+        let Some(owner_at) = engine.index.find(hash, holds) else {
+            engine.retire(location, fragment);
+            return true; // its owner is being buried
+        };
+        let owner = engine.record(owner_at);
+        let death = engine.death(owner_at, &owner, self.now);
+        let verdict = match death {
+            Some(_) => Verdict::Drop,
+            None => self.verdict(&owner, hash, engine.value_len(&owner)),
+        };
+        if let Verdict::Keep { queue, frequency } = verdict {
+            match self.keep_fragment(location, fragment, owner_at, queue, frequency) {
+                Kept::Moved | Kept::Gone => return true,
+                Kept::NoRoom if !engine.evict => return false,
+                Kept::NoRoom => {}
+            }
+        }
+        if engine.unlink(hash, owner_at) {
+            engine.count_leaving(&owner, death, self.now, self.counters, false);
+        }
+        true
+    }
+
+    /// Copies a fragment, then its owner's record with the fragment's new place.
+    fn keep_fragment(
+        &mut self,
+        location: Location,
+        fragment: &Record<'_>,
+        owner_at: Location,
+        queue: usize,
+        frequency: u32,
+    ) -> Kept {
+        let engine = self.engine;
+        let (hash, data) = (fragment.fragment_owner(), fragment.fragment_data());
+        let size = fragment_size(data.len());
+        let Some(open) = self.room(queue, size) else { return Kept::NoRoom };
+        // SAFETY: the open segment's end is the reclaimer's alone, and the fragment fits.
+        unsafe { write_fragment(engine.arena.memory(), open.at(), hash, data) };
+        let moved = open.advance(&engine.arena, size);
+        engine.arena.add_live(moved, size, Expiry::Never);
+        let kept = self.replace_in_list(owner_at, hash, location, moved, queue, frequency);
+        let out_of_use = if kept == Kept::Moved { location } else { moved };
+        engine.retire(out_of_use, &engine.record(out_of_use));
+        kept
+    }
+
+    fn replace_in_list(
+        &mut self,
+        owner_at: Location,
+        hash: u64,
+        from: Location,
+        to: Location,
+        queue: usize,
+        frequency: u32,
+    ) -> Kept {
+        let (engine, now) = (self.engine, self.now);
+        let owner = engine.record(owner_at);
+        let base = engine.arena.base_of(owner_at);
+        let mut list = owner.inline().to_vec();
+        for entry in list.chunks_exact_mut(FRAGMENT_ENTRY) {
+            if entry[..4] == from.to_le_bytes() {
+                entry[..4].copy_from_slice(&to.to_le_bytes());
+            }
+        }
+        let blueprint = Blueprint {
+            attributes: owner.attributes(base, self.now),
+            own_cas: owner.has_own_cas(),
+            full_sequence: true,
+            fragmented: true,
+            frequency,
+        };
+        let key = owner.key();
+        let Some(open) = self.room(queue, blueprint.size_max(key.len(), list.len())) else {
+            return Kept::NoRoom;
+        };
+        let size = blueprint.size_at(open.at(), key.len(), list.len());
+        // SAFETY: the open segment's end is the reclaimer's alone, and the record fits.
+        let draft =
+            unsafe { Draft::write(engine.arena.memory(), open.at(), &blueprint, key, &[&list]) };
+        let region = engine.index.lock(hash);
+        let Some((place, _)) = region.find(hash, |at| at == owner_at) else {
+            return Kept::Gone;
+        };
+        draft.mark(&owner.attributes(base, now));
+        draft.complete(owner.sequence(base), open.base);
+        let moved = open.advance(&engine.arena, size);
+        engine.arena.add_live(moved, size, owner.expiry());
+        region.replace(place, moved);
+        drop(region);
+        engine.retire(owner_at, &owner);
+        Kept::Moved
+    }
+
+    /// The open segment for kept items of a queue, if `size` bytes fit it or a new one.
+    fn room(&mut self, queue: usize, size: usize) -> Option<&mut Open> {
+        let (engine, now) = (self.engine, self.now);
+        let open = &mut self.reclaimer.open[queue];
+        if !open.as_ref().is_some_and(|open| open.fits(size)) {
+            let id = engine.pool.take(Taker::Reclaim, &engine.arena, &engine.epochs)?;
+            let new = engine.arena.open(id, queue as u32, engine.base(), now.clock_ms);
+            if let Some(full) = open.replace(new) {
+                engine.pool.seal(full.id, queue as u32);
+            }
+        }
+        open.as_mut()
+    }
+}
+
+/// What came of keeping an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// It was moved.
+    Moved,
+    /// It was overwritten or deleted meanwhile.
+    Gone,
+    /// There was nowhere to move it to.
+    NoRoom,
+}

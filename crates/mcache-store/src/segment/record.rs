@@ -1,0 +1,709 @@
+//! A record's bytes: header, key, value. Self-describing, checksummed, free of pointers.
+//!
+//! ```text
+//!  0  u32  key length 8 | inline length 16 | fetched 1 | frequency 2 | has expiry, flags, extra 3
+//!          | state 2
+//!  4  u32  sequence number, as a distance from the segment's base
+//!  8  u16  last access, in seconds modulo 65,536
+//! 10  u32  CRC-32C of everything that does not change
+//! 14  ...  extra u16, own cas u64, sequence u64, expiry u64 (8-aligned in memory), flags u32:
+//!          each only if present
+//!     ...  key, then the value, or for a fragmented one the list of its fragments
+//! ```
+//!
+//! A key length of 0 makes it a fragment: length u32 at 4, CRC u32 at 8, owner's hash u64 at 12,
+//! data from 20.
+//!
+//! Published bytes never change but for the cells: word 0's marks and state, last access, expiry.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use mcache_base::operation::Before;
+use mcache_base::{Expiry, Now};
+
+use super::memory::Mapping;
+use crate::semantics::Attributes;
+
+const FETCHED: u32 = 1 << 24;
+const FREQUENCY_ONE: u32 = 1 << 25;
+const FREQUENCY: u32 = 3 << 25;
+const HAS_EXPIRY: u32 = 1 << 27;
+const HAS_FLAGS: u32 = 1 << 28;
+const HAS_EXTRA: u32 = 1 << 29;
+const STATE: u32 = 3 << 30;
+const LIVE: u32 = 1 << 30;
+const DEAD: u32 = 3 << 30;
+/// What of word 0 changes, and so is not under the checksum.
+const MUTABLE: u32 = FETCHED | FREQUENCY | STATE;
+
+const FRAGMENTED: u16 = 1;
+const STALE: u16 = 2;
+const TOKEN_SENT: u16 = 4;
+const BINARY_KEY: u16 = 8;
+const OWN_CAS: u16 = 16;
+const FULL_SEQUENCE: u16 = 32;
+
+/// Bytes before the optional fields.
+const HEADER: usize = 14;
+
+/// Bytes of a fragment before its data.
+pub const FRAGMENT_HEADER: usize = 20;
+
+/// Longest value, or list of fragments, that stands in the record itself.
+pub const INLINE_MAX: usize = u16::MAX as usize;
+
+/// Bytes of one entry of a list of fragments: location and length.
+pub const FRAGMENT_ENTRY: usize = 8;
+
+/// Records begin at multiples of this.
+pub const ALIGN: usize = 4;
+
+/// Highest frequency that is told apart.
+pub const FREQUENCY_MAX: u32 = 3;
+
+/// What a record is to be: everything but its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Blueprint {
+    /// The item's attributes; `cas` only if `own_cas`.
+    pub attributes: Attributes,
+    /// The client's own cas unique, instead of the sequence number.
+    pub own_cas: bool,
+    /// The sequence number is too far from the segment's base to be written as a distance.
+    pub full_sequence: bool,
+    /// The inline bytes are a list of fragments.
+    pub fragmented: bool,
+    /// Frequency mark to begin with.
+    pub frequency: u32,
+}
+
+/// Where a record's parts stand, from its begin.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    own_cas: usize,
+    sequence: usize,
+    expiry: usize,
+    flags: usize,
+    key: usize,
+    inline: usize,
+    end: usize,
+}
+
+impl Layout {
+    #[inline]
+    fn of(at: usize, word: u32, extra: u16) -> Self {
+        let mut position = HEADER + if word & HAS_EXTRA != 0 { 2 } else { 0 };
+        let mut field = |present: bool, size: usize| {
+            let begin = position;
+            position += if present { size } else { 0 };
+            begin
+        };
+        let own_cas = field(extra & OWN_CAS != 0, 8);
+        let sequence = field(extra & FULL_SEQUENCE != 0, 8);
+        let expiry = if word & HAS_EXPIRY != 0 {
+            position = (at + position).next_multiple_of(8) - at + 8;
+            position - 8
+        } else {
+            position
+        };
+        let flags = position;
+        let key = position + if word & HAS_FLAGS != 0 { 4 } else { 0 };
+        let inline = key + key_len(word);
+        let end = (inline + inline_len(word)).next_multiple_of(ALIGN);
+        Self { own_cas, sequence, expiry, flags, key, inline, end }
+    }
+}
+
+impl Blueprint {
+    fn word(&self, key_len: usize, inline_len: usize) -> u32 {
+        let mut word = key_len as u32 | (inline_len as u32) << 8;
+        word |= FREQUENCY_ONE * self.frequency.min(FREQUENCY_MAX);
+        if self.attributes.fetched {
+            word |= FETCHED;
+        }
+        if self.attributes.expiry != Expiry::Never {
+            word |= HAS_EXPIRY;
+        }
+        if self.attributes.flags != 0 {
+            word |= HAS_FLAGS;
+        }
+        if self.extra() != 0 {
+            word |= HAS_EXTRA;
+        }
+        word
+    }
+
+    fn extra(&self) -> u16 {
+        let bit = |on: bool, bit: u16| if on { bit } else { 0 };
+        bit(self.fragmented, FRAGMENTED)
+            | bit(self.attributes.stale, STALE)
+            | bit(self.attributes.token_sent, TOKEN_SENT)
+            | bit(self.attributes.binary_key, BINARY_KEY)
+            | bit(self.own_cas, OWN_CAS)
+            | bit(self.full_sequence, FULL_SEQUENCE)
+    }
+
+    /// Bytes that the record takes at most, wherever it begins.
+    pub fn size_max(&self, key_len: usize, inline_len: usize) -> usize {
+        let word = self.word(key_len, inline_len);
+        // The expiry's padding is largest where the optional fields end right behind a multiple
+        // of 8: the two alignments that a record can have cover it.
+        let size = |at| Layout::of(at, word, self.extra()).end;
+        size(0).max(size(ALIGN))
+    }
+
+    /// Bytes that the record takes at `at`.
+    pub fn size_at(&self, at: usize, key_len: usize, inline_len: usize) -> usize {
+        Layout::of(at, self.word(key_len, inline_len), self.extra()).end
+    }
+}
+
+/// A record that is being written, seen by nobody else.
+pub struct Draft<'m> {
+    memory: &'m Mapping,
+    at: usize,
+    layout: Layout,
+    word: u32,
+    full_sequence: bool,
+    checksum: u32,
+}
+
+impl<'m> Draft<'m> {
+    /// Writes a record's bytes, all but its sequence number.
+    ///
+    /// # Safety
+    /// The `blueprint.size_at(at, ..)` bytes at `at` belong to the caller alone until
+    /// [`Draft::complete`] is called, and nothing writes to them afterwards.
+    pub unsafe fn write(
+        memory: &'m Mapping,
+        at: usize,
+        blueprint: &Blueprint,
+        key: &[u8],
+        inline: &[&[u8]],
+    ) -> Self {
+        let attributes = &blueprint.attributes;
+        let inline_len = inline.iter().map(|piece| piece.len()).sum();
+        let word = blueprint.word(key.len(), inline_len);
+        let extra = blueprint.extra();
+        let layout = Layout::of(at, word, extra);
+        let mut checksum = crc32c::crc32c(&(word & !MUTABLE).to_le_bytes());
+        let mut put = |position: usize, bytes: &[u8]| {
+            checksum = crc32c::crc32c_append(checksum, bytes);
+            // SAFETY: inside the range that is the caller's.
+            unsafe { memory.write(at + position, bytes) };
+        };
+        if extra != 0 {
+            put(HEADER, &extra.to_le_bytes());
+        }
+        if blueprint.own_cas {
+            put(layout.own_cas, &attributes.cas.to_le_bytes());
+        }
+        if attributes.flags != 0 {
+            put(layout.flags, &attributes.flags.to_le_bytes());
+        }
+        put(layout.key, key);
+        let mut position = layout.inline;
+        for piece in inline {
+            put(position, piece);
+            position += piece.len();
+        }
+        let full_sequence = blueprint.full_sequence;
+        let draft = Self { memory, at, layout, word, full_sequence, checksum };
+        draft.mark(attributes);
+        draft
+    }
+
+    /// Gives the record its last access and expiry anew: they may have changed since.
+    pub fn mark(&self, attributes: &Attributes) {
+        let seconds = (attributes.accessed_ms / 1000) as u16;
+        self.memory.u16(self.at + 8).store(seconds, Relaxed);
+        if self.word & HAS_EXPIRY != 0 {
+            let cell = self.memory.u64(self.at + self.layout.expiry);
+            cell.store(pack_expiry(attributes.expiry), Relaxed);
+        }
+    }
+
+    /// Completes the record with its sequence number: from here on it is valid.
+    pub fn complete(self, sequence: u64, base: u64) {
+        let checksum = crc32c::crc32c_append(self.checksum, &sequence.to_le_bytes());
+        let distance = sequence.wrapping_sub(base) as u32;
+        self.memory.u32(self.at + 4).store(distance, Relaxed);
+        // SAFETY: still the caller's alone, as `write` demanded.
+        unsafe {
+            if self.full_sequence {
+                let at = self.at + self.layout.sequence;
+                self.memory.write(at, &sequence.to_le_bytes());
+            }
+            self.memory.write(self.at + 10, &checksum.to_le_bytes());
+        }
+        self.memory.u32(self.at).store(self.word | LIVE, Release);
+    }
+}
+
+/// A record that is complete.
+#[derive(Clone, Copy)]
+pub struct Record<'m> {
+    memory: &'m Mapping,
+    at: usize,
+    word: u32,
+}
+
+impl<'m> Record<'m> {
+    /// The record at `at`.
+    ///
+    /// # Safety
+    /// A complete record begins at `at`, and its memory is not used again during `'m`.
+    #[inline]
+    pub unsafe fn new(memory: &'m Mapping, at: usize) -> Self {
+        Self { memory, at, word: memory.u32(at).load(Acquire) }
+    }
+
+    /// The key.
+    #[inline]
+    pub fn key(&self) -> &'m [u8] {
+        self.bytes(self.layout().key, key_len(self.word))
+    }
+
+    /// The bytes behind the key: the value, or the list of its fragments.
+    #[inline]
+    pub fn inline(&self) -> &'m [u8] {
+        self.bytes(self.layout().inline, inline_len(self.word))
+    }
+
+    /// Whether the inline bytes are a list of fragments.
+    #[inline]
+    pub fn is_fragmented(&self) -> bool {
+        self.extra() & FRAGMENTED != 0
+    }
+
+    /// Whether this is a fragment rather than an item.
+    pub fn is_fragment(&self) -> bool {
+        key_len(self.word) == 0
+    }
+
+    /// Whether the record's item was overwritten, deleted, moved or evicted.
+    pub fn is_dead(&self) -> bool {
+        self.memory.u32(self.at).load(Relaxed) & STATE == DEAD
+    }
+
+    /// Bytes it takes in the segment.
+    #[inline]
+    pub fn size(&self) -> usize {
+        match self.is_fragment() {
+            true => fragment_size(self.fragment_len()),
+            false => self.layout().end,
+        }
+    }
+
+    /// The sequence number, given the base of the record's segment.
+    #[inline]
+    pub fn sequence(&self, base: u64) -> u64 {
+        if self.extra() & FULL_SEQUENCE != 0 {
+            return self.number(self.layout().sequence);
+        }
+        base.wrapping_add(u64::from(self.memory.u32(self.at + 4).load(Relaxed)))
+    }
+
+    /// The attributes as they are at `now`.
+    #[inline]
+    pub fn attributes(&self, base: u64, now: Now) -> Attributes {
+        let cas = self.cas(base);
+        Attributes {
+            flags: self.flags(),
+            cas,
+            expiry: self.expiry(),
+            accessed_ms: self.accessed_ms(now),
+            fetched: self.word & FETCHED != 0,
+            stale: self.is_stale(),
+            token_sent: self.is_token_sent(),
+            binary_key: self.has_binary_key(),
+        }
+    }
+
+    /// The cas unique, given the base of the record's segment.
+    #[inline]
+    pub fn cas(&self, base: u64) -> u64 {
+        match self.has_own_cas() {
+            false => self.sequence(base),
+            true => self.number(self.layout().own_cas),
+        }
+    }
+
+    /// Whether the key was given in base64.
+    pub fn has_binary_key(&self) -> bool {
+        self.extra() & BINARY_KEY != 0
+    }
+
+    /// Whether the item waits to be refilled.
+    #[inline]
+    pub fn is_stale(&self) -> bool {
+        self.extra() & STALE != 0
+    }
+
+    /// Whether somebody won the right to refill the item.
+    #[inline]
+    pub fn is_token_sent(&self) -> bool {
+        self.extra() & TOKEN_SENT != 0
+    }
+
+    /// What the item's past is before an operation touches it.
+    #[inline]
+    pub fn before(&self, now: Now) -> Before {
+        let idle_s = now.clock_ms / 1000 - self.accessed_ms(now) / 1000;
+        Before { fetched: self.is_fetched(), idle_s, expiry: self.expiry() }
+    }
+
+    /// Whether the item was fetched since it was stored.
+    pub fn is_fetched(&self) -> bool {
+        self.word & FETCHED != 0
+    }
+
+    /// Whether the cas unique is the client's own.
+    pub fn has_own_cas(&self) -> bool {
+        self.extra() & OWN_CAS != 0
+    }
+
+    /// When the item stops being served.
+    #[inline]
+    pub fn expiry(&self) -> Expiry {
+        if self.word & HAS_EXPIRY == 0 {
+            return Expiry::Never;
+        }
+        unpack_expiry(self.memory.u64(self.at + self.layout().expiry).load(Relaxed))
+    }
+
+    /// Changes the expiry in place. Returns whether the record has the room for it.
+    pub fn set_expiry(&self, expiry: Expiry) -> bool {
+        if self.word & HAS_EXPIRY == 0 {
+            return expiry == Expiry::Never;
+        }
+        let cell = self.memory.u64(self.at + self.layout().expiry);
+        cell.store(pack_expiry(expiry), Relaxed);
+        true
+    }
+
+    /// How often the item was fetched, as far as it is told apart.
+    #[inline]
+    pub fn frequency(&self) -> u32 {
+        (self.word & FREQUENCY) / FREQUENCY_ONE
+    }
+
+    /// Notes a fetch. Writes only what changes, so that a hot item's line stays shared.
+    #[inline]
+    pub fn note_fetch(&self, now: Now) {
+        self.note_access(now);
+        let marked = if self.frequency() < FREQUENCY_MAX {
+            (self.word | FETCHED) + FREQUENCY_ONE
+        } else {
+            self.word | FETCHED
+        };
+        if marked != self.word && self.word & STATE == LIVE {
+            // A lost race loses a mark, or meets a record that just died: both are harmless.
+            let cell = self.memory.u32(self.at);
+            let _ = cell.compare_exchange(self.word, marked, Relaxed, Relaxed);
+        }
+    }
+
+    /// Notes an access that is no fetch.
+    #[inline]
+    pub fn note_access(&self, now: Now) {
+        let seconds = (now.clock_ms / 1000) as u16;
+        let cell = self.memory.u16(self.at + 8);
+        if cell.load(Relaxed) != seconds {
+            cell.store(seconds, Relaxed);
+        }
+    }
+
+    /// Marks the record dead. Returns whether it was alive.
+    pub fn kill(&self) -> bool {
+        self.memory.u32(self.at).fetch_or(DEAD, Relaxed) & STATE == LIVE
+    }
+
+    /// Whether the checksum holds, given the base of the record's segment.
+    pub fn is_intact(&self, base: u64) -> bool {
+        if self.is_fragment() {
+            let checksum = fragment_checksum(self.fragment_owner(), self.fragment_data());
+            return self.stored_checksum(8) == checksum;
+        }
+        let layout = self.layout();
+        let mut checksum = crc32c::crc32c(&(self.word & !MUTABLE).to_le_bytes());
+        let mut add = |position: usize, len: usize| {
+            checksum = crc32c::crc32c_append(checksum, self.bytes(position, len));
+        };
+        if self.word & HAS_EXTRA != 0 {
+            add(HEADER, 2);
+        }
+        if self.has_own_cas() {
+            add(layout.own_cas, 8);
+        }
+        if self.word & HAS_FLAGS != 0 {
+            add(layout.flags, 4);
+        }
+        add(layout.key, key_len(self.word) + inline_len(self.word));
+        checksum = crc32c::crc32c_append(checksum, &self.sequence(base).to_le_bytes());
+        self.stored_checksum(10) == checksum
+    }
+
+    /// The entries of the list of fragments: location and length of each.
+    pub fn fragments(&self) -> impl Iterator<Item = (u32, usize)> + 'm {
+        self.inline().as_chunks::<FRAGMENT_ENTRY>().0.iter().map(|&[a, b, c, d, e, f, g, h]| {
+            (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]) as usize)
+        })
+    }
+
+    /// The entries of the list of fragments, if there is one.
+    pub fn fragments_if_any(&self) -> impl Iterator<Item = (u32, usize)> + 'm {
+        let fragmented = self.is_fragmented();
+        self.fragments().take_while(move |_| fragmented)
+    }
+
+    /// A fragment's data.
+    #[inline]
+    pub fn fragment_data(&self) -> &'m [u8] {
+        self.bytes(FRAGMENT_HEADER, self.fragment_len())
+    }
+
+    /// The hash of the key of the item that a fragment belongs to.
+    pub fn fragment_owner(&self) -> u64 {
+        self.number(12)
+    }
+
+    fn fragment_len(&self) -> usize {
+        self.memory.u32(self.at + 4).load(Relaxed) as usize
+    }
+
+    /// Client flags.
+    #[inline]
+    pub fn flags(&self) -> u32 {
+        if self.word & HAS_FLAGS == 0 {
+            return 0;
+        }
+        let mut bytes = [0; 4];
+        bytes.copy_from_slice(self.bytes(self.layout().flags, 4));
+        u32::from_le_bytes(bytes)
+    }
+
+    /// The last access: the latest moment that its 16 bits can mean.
+    #[inline]
+    pub fn accessed_ms(&self, now: Now) -> u64 {
+        let seconds = now.clock_ms / 1000;
+        let noted = self.memory.u16(self.at + 8).load(Relaxed);
+        seconds.saturating_sub(u64::from((seconds as u16).wrapping_sub(noted))) * 1000
+    }
+
+    #[inline]
+    fn extra(&self) -> u16 {
+        if self.word & HAS_EXTRA == 0 {
+            return 0;
+        }
+        let mut bytes = [0; 2];
+        bytes.copy_from_slice(self.bytes(HEADER, 2));
+        u16::from_le_bytes(bytes)
+    }
+
+    fn number(&self, position: usize) -> u64 {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(self.bytes(position, 8));
+        u64::from_le_bytes(bytes)
+    }
+
+    fn stored_checksum(&self, position: usize) -> u32 {
+        let mut bytes = [0; 4];
+        bytes.copy_from_slice(self.bytes(position, 4));
+        u32::from_le_bytes(bytes)
+    }
+
+    #[inline]
+    fn layout(&self) -> Layout {
+        Layout::of(self.at, self.word, self.extra())
+    }
+
+    #[inline]
+    fn bytes(&self, position: usize, len: usize) -> &'m [u8] {
+        // SAFETY: published bytes outside the cells do not change while `'m` lasts, as `new`
+        // demanded.
+        unsafe { self.memory.bytes(self.at + position, len) }
+    }
+}
+
+/// Bytes that a fragment with so much data takes.
+pub fn fragment_size(len: usize) -> usize {
+    (FRAGMENT_HEADER + len).next_multiple_of(ALIGN)
+}
+
+/// Writes a fragment.
+///
+/// # Safety
+/// The `fragment_size(data.len())` bytes at `at` belong to the caller alone, and nothing writes
+/// to them afterwards.
+pub unsafe fn write_fragment(memory: &Mapping, at: usize, owner: u64, data: &[u8]) {
+    memory.u32(at + 4).store(data.len() as u32, Relaxed);
+    // SAFETY: the caller's alone.
+    unsafe {
+        memory.write(at + 8, &fragment_checksum(owner, data).to_le_bytes());
+        memory.write(at + 12, &owner.to_le_bytes());
+        memory.write(at + FRAGMENT_HEADER, data);
+    }
+    memory.u32(at).store(LIVE, Release);
+}
+
+fn fragment_checksum(owner: u64, data: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&owner.to_le_bytes()), data)
+}
+
+#[inline]
+fn key_len(word: u32) -> usize {
+    (word & 0xff) as usize
+}
+
+#[inline]
+fn inline_len(word: u32) -> usize {
+    (word >> 8 & 0xffff) as usize
+}
+
+/// An expiry in a cell: even for the cache's clock, odd for Unix time, all ones for never.
+fn pack_expiry(expiry: Expiry) -> u64 {
+    match expiry {
+        Expiry::Never => u64::MAX,
+        Expiry::Clock(deadline_ms) => deadline_ms.min(u64::MAX >> 2) << 1,
+        Expiry::Unix(deadline) => deadline.min(u64::MAX >> 2) << 1 | 1,
+    }
+}
+
+fn unpack_expiry(packed: u64) -> Expiry {
+    match packed {
+        u64::MAX => Expiry::Never,
+        _ if packed & 1 == 0 => Expiry::Clock(packed >> 1),
+        _ => Expiry::Unix(packed >> 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::PAGE;
+    use super::*;
+
+    const NOW: Now = Now { clock_ms: 100_000_000, unix: 1_800_000_000 };
+
+    fn blueprint() -> Blueprint {
+        let attributes = Attributes {
+            flags: 0,
+            cas: 0,
+            expiry: Expiry::Never,
+            accessed_ms: NOW.clock_ms,
+            fetched: false,
+            stale: false,
+            token_sent: false,
+            binary_key: false,
+        };
+        Blueprint {
+            attributes,
+            own_cas: false,
+            full_sequence: false,
+            fragmented: false,
+            frequency: 0,
+        }
+    }
+
+    /// Writes at every alignment, reads back, and flips each byte of the record in turn.
+    fn round_trip(blueprint: &Blueprint, key: &[u8], value: &[u8]) {
+        for at in [4, 8, 12, 16] {
+            let memory = Mapping::new(PAGE).unwrap();
+            // SAFETY: the memory is this test's own.
+            let draft = unsafe { Draft::write(&memory, at, blueprint, key, &[value]) };
+            draft.complete(77, 70);
+            // SAFETY: the record is complete and stays.
+            let record = unsafe { Record::new(&memory, at) };
+            assert_eq!((record.key(), record.inline()), (key, value));
+            assert_eq!(record.sequence(70), 77);
+            let attributes = record.attributes(70, NOW);
+            let cas = if blueprint.own_cas { blueprint.attributes.cas } else { 77 };
+            assert_eq!(attributes, Attributes { cas, ..blueprint.attributes });
+            assert!(record.is_intact(70) && !record.is_dead());
+            assert_eq!(record.size(), blueprint.size_at(at, key.len(), value.len()));
+            assert!(record.size() <= blueprint.size_max(key.len(), value.len()));
+        }
+    }
+
+    #[test]
+    fn a_record_gives_back_what_was_written() {
+        let plain = blueprint();
+        let with = |change: fn(&mut Attributes)| {
+            let mut other = plain;
+            change(&mut other.attributes);
+            other
+        };
+        for blueprint in [
+            plain,
+            with(|a| a.flags = u32::MAX),
+            with(|a| a.expiry = Expiry::Clock(123)),
+            with(|a| (a.expiry, a.flags) = (Expiry::Unix(1_900_000_000), 5)),
+            with(|a| (a.stale, a.token_sent, a.binary_key, a.fetched) = (true, true, true, true)),
+            Blueprint { own_cas: true, ..with(|a| (a.cas, a.expiry) = (9, Expiry::Clock(1))) },
+            Blueprint { full_sequence: true, ..plain },
+            Blueprint { full_sequence: true, own_cas: true, ..with(|a| (a.cas, a.flags) = (3, 1)) },
+        ] {
+            for value_len in [0, 1, 2, 3, 4, 100, 1000] {
+                round_trip(&blueprint, b"k", &vec![b'v'; value_len]);
+                round_trip(&blueprint, &[b'k'; 250], &vec![b'v'; value_len]);
+            }
+        }
+        assert_eq!(plain.size_max(30, 10), 56, "14 bytes and padding");
+    }
+
+    #[test]
+    fn the_checksum_covers_every_byte_but_the_cells() {
+        let memory = Mapping::new(PAGE).unwrap();
+        let mut blueprint = blueprint();
+        blueprint.attributes.flags = 7;
+        // SAFETY: the memory is this test's own.
+        let draft = unsafe { Draft::write(&memory, 4, &blueprint, b"some key", &[b"some value"]) };
+        draft.complete(5, 0);
+        let size = blueprint.size_at(4, 8, 10);
+        for position in (4..8).chain(10..size) {
+            let (cell, bit) = (4 + position / 4 * 4, 8 * (position % 4));
+            memory.u32(cell).fetch_xor(1 << bit, Relaxed);
+            // SAFETY: complete but for the flipped bit; nothing else uses the memory.
+            let intact = unsafe { Record::new(&memory, 4) }.is_intact(0);
+            memory.u32(cell).fetch_xor(1 << bit, Relaxed);
+            let padding = position >= 14 + 4 + 8 + 10;
+            assert_eq!(intact, padding, "byte {position} of {size}");
+        }
+    }
+
+    #[test]
+    fn marks_change_in_place_and_leave_the_checksum() {
+        let memory = Mapping::new(PAGE).unwrap();
+        let mut blueprint = blueprint();
+        blueprint.attributes.expiry = Expiry::Clock(1);
+        // SAFETY: the memory is this test's own.
+        unsafe { Draft::write(&memory, 8, &blueprint, b"k", &[b"v"]) }.complete(5, 0);
+        // SAFETY: the record is complete and stays.
+        let record = || unsafe { Record::new(&memory, 8) };
+        let later = Now { clock_ms: NOW.clock_ms + 30_000, ..NOW };
+        for expected in [1, 2, 3, 3] {
+            record().note_fetch(later);
+            assert_eq!(record().frequency(), expected);
+        }
+        assert!(record().set_expiry(Expiry::Unix(9)));
+        let attributes = record().attributes(0, Now { clock_ms: later.clock_ms + 5_000, ..NOW });
+        assert_eq!(attributes.accessed_ms, later.clock_ms);
+        assert_eq!((attributes.expiry, attributes.fetched), (Expiry::Unix(9), true));
+        assert!(record().is_intact(0));
+        assert!(record().kill() && record().is_dead() && !record().kill());
+        record().note_fetch(later);
+        assert!(record().is_dead(), "a fetch does not bring it back");
+        assert!(record().is_intact(0));
+    }
+
+    #[test]
+    fn fragments_carry_their_owner_and_data() {
+        let memory = Mapping::new(PAGE).unwrap();
+        // SAFETY: the memory is this test's own.
+        unsafe { write_fragment(&memory, 4, 0xfeed, &[9; 1001]) };
+        // SAFETY: the record is complete and stays.
+        let fragment = unsafe { Record::new(&memory, 4) };
+        assert!(fragment.is_fragment() && fragment.is_intact(0));
+        assert_eq!((fragment.fragment_owner(), fragment.fragment_data()), (0xfeed, &[9; 1001][..]));
+        assert_eq!(fragment.size(), fragment_size(1001));
+    }
+}

@@ -1,0 +1,87 @@
+//! Room to write: a thread's open segments, and what it does when one is full.
+
+use mcache_base::operation::Refusal;
+use mcache_base::{Key, Now, Stat};
+
+use super::SegmentStorageEngine;
+use super::access::{Class, SegmentAccess};
+use super::arena::Open;
+use super::pool::Taker;
+use super::reclaim::Made;
+
+/// Times that a thread yields to others who still look at memory that was emptied, before it
+/// gives up. They hold it for less than a request takes.
+const YIELDS_MAX: usize = 1 << 20;
+
+impl SegmentAccess {
+    /// Makes sure that a record of `size` bytes fits the open segment of its class.
+    ///
+    /// The caller holds nothing of the arena: this may wait for others to go on, and begin the
+    /// thread's epoch anew.
+    #[inline]
+    pub(super) fn ensure(&mut self, class: Class, size: usize, now: Now) -> Result<(), Refusal> {
+        if self.open_mut(class).is_some_and(|open| open.fits(size)) {
+            return Ok(());
+        }
+        self.open_segment(class, now)
+    }
+
+    /// How much of `len` bytes of data the next fragment takes.
+    pub(super) fn room_for_fragment(
+        &mut self,
+        class: Class,
+        len: usize,
+        now: Now,
+    ) -> Result<usize, Refusal> {
+        loop {
+            let open = self.open_mut(class);
+            if let Some(len) = open.and_then(|open| open.fragment_len(len)) {
+                return Ok(len);
+            }
+            self.open_segment(class, now)?;
+        }
+    }
+
+    /// The open segment of a class.
+    #[inline]
+    pub(super) fn open_mut(&mut self, class: Class) -> Option<&mut Open> {
+        self.open.get_mut(class.index())?.as_mut()
+    }
+
+    /// Puts a new segment into the place of a full one.
+    #[cold]
+    fn open_segment(&mut self, class: Class, now: Now) -> Result<(), Refusal> {
+        let engine = self.engine.clone();
+        engine.balance();
+        let mut yields = 0;
+        let id = loop {
+            self.member.begin(&engine.epochs);
+            if let Some(id) = engine.pool.take(Taker::Store, &engine.arena, &engine.epochs) {
+                break id;
+            }
+            match engine.make_room(now, &self.counters) {
+                Made::Room => {}
+                Made::Soon if yields < YIELDS_MAX => {
+                    yields += 1;
+                    std::thread::yield_now();
+                }
+                Made::Soon | Made::Nothing => return Err(Refusal::NoMemory),
+            }
+        };
+        self.counters.add(Stat::direct_reclaims, u64::from(yields > 0));
+        let open = engine.arena.open(id, class.queue(), engine.base(), now.clock_ms);
+        if let Some(full) = self.open[class.index()].replace(open) {
+            engine.pool.seal(full.id, class.queue());
+        }
+        Ok(())
+    }
+}
+
+impl SegmentStorageEngine {
+    /// Whether an item like this may be kept at all.
+    #[inline]
+    pub(super) fn admits(&self, key: Key<'_>, flags: u32, value_len: usize) -> bool {
+        let most = self.pool.allowed() * self.arena.segment_size() / 4 * 3;
+        self.item_size.admits(key.bytes.len(), flags, value_len) && value_len <= most
+    }
+}

@@ -1,0 +1,110 @@
+//! What is done about once a second, and what tests verify: expired items are buried, sparse
+//! index pages and memory over the limit given back.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use mcache_base::{Counters, Expiry, Now, Stat};
+
+use super::SegmentStorageEngine;
+use super::arena::SegmentId;
+use super::reclaim::Made;
+
+/// A segment of which some items have expired is looked at again after this long at the
+/// earliest, so that one with items of many times is not walked every second.
+const WALK_AGAIN_MS: u64 = 1_000;
+
+impl SegmentStorageEngine {
+    /// Gives back what nobody can have any more.
+    pub(super) fn upkeep(&self, now: Now) {
+        let counters = self.upkeep_counters.clone();
+        counters.add(Stat::lru_maintainer_juggles, 1);
+        for region in 0..self.index.regions() {
+            self.index.lock_region(region).shrink(self);
+        }
+        self.bury_expired(now, &counters);
+        self.balance();
+        while self.pool.trim(&self.arena, &self.epochs) > 0 {
+            let mut reclaimer = self.reclaimer();
+            if self.empty_one(&mut reclaimer, now, &counters) != Made::Room {
+                break;
+            }
+        }
+    }
+
+    /// Walks the segments in which an item may have expired.
+    fn bury_expired(&self, now: Now, counters: &Counters) {
+        // While the reclaimer is held no segment is emptied, so none is used again meanwhile.
+        let mut reclaimer = self.reclaimer();
+        reclaimer.begin(&self.epochs);
+        for id in self.pool.in_use() {
+            let segment = self.arena.segment(id);
+            if segment.expires_ms.load(Relaxed) <= now.clock_ms {
+                counters.add(Stat::lru_crawler_starts, 1);
+                self.bury_expired_in(id, now, counters);
+            }
+        }
+        reclaimer.rest();
+    }
+
+    fn bury_expired_in(&self, id: SegmentId, now: Now, counters: &Counters) {
+        let expires_ms = &self.arena.segment(id).expires_ms;
+        expires_ms.store(u64::MAX, Relaxed);
+        let mut next_ms = u64::MAX;
+        // SAFETY: the reclaimer is held, see `bury_expired`.
+        unsafe {
+            self.arena.walk(id, |location, record| {
+                if record.is_dead() || record.is_fragment() {
+                    return;
+                }
+                counters.add(Stat::crawler_items_checked, 1);
+                if let Some(why) = self.death(location, record, now) {
+                    let hash = self.hasher.key(record.key()).hash;
+                    if self.unlink(hash, location) {
+                        self.count_leaving(record, Some(why), now, counters, true);
+                    }
+                    return;
+                }
+                next_ms = next_ms.min(match record.expiry() {
+                    Expiry::Never => u64::MAX,
+                    Expiry::Clock(deadline_ms) => deadline_ms,
+                    Expiry::Unix(deadline) => now.clock_ms + (deadline - now.unix).min(60) * 1000,
+                });
+            });
+        }
+        expires_ms.fetch_min(next_ms.max(now.clock_ms + WALK_AGAIN_MS), Relaxed);
+    }
+
+    /// Verifies that segments and index agree; nobody else may be at work.
+    pub(super) fn check_segments(&self) {
+        let mut reclaimer = self.reclaimer();
+        reclaimer.begin(&self.epochs);
+        let mut items = 0;
+        for id in self.pool.in_use().into_iter() {
+            let mut live = 0;
+            // SAFETY: the reclaimer is held, and nobody else is at work.
+            unsafe {
+                self.arena.walk(id, |location, record| {
+                    let base = self.arena.base_of(location);
+                    assert!(record.is_intact(base), "the checksum of {location} holds");
+                    if record.is_dead() {
+                        return;
+                    }
+                    live += self.arena.rounded(record.size()) as u32;
+                    if !record.is_fragment() {
+                        items += 1;
+                        let found = self.find(self.hasher.key(record.key()));
+                        assert_eq!(found, Some(location), "a live record stands in the index");
+                        for (part, len) in record.fragments_if_any() {
+                            let part = self.record(part);
+                            assert!(!part.is_dead() && part.fragment_data().len() == len);
+                        }
+                    }
+                });
+            }
+            let counted = self.arena.segment(id).live.load(Relaxed);
+            assert_eq!(live, counted, "live bytes of segment {id}");
+        }
+        assert_eq!(items, self.index.items(), "items in segments and in the index");
+        reclaimer.rest();
+    }
+}
