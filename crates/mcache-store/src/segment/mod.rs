@@ -220,6 +220,7 @@ impl StorageEngine for SegmentStorageEngine {
     }
 
     fn flush(&self, delay: i64, now: Now) {
+        self.flush.ripen(|| self.sequence.last(), now);
         self.flush.order(delay, || self.sequence.last(), now);
     }
 

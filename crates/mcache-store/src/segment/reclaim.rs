@@ -10,7 +10,9 @@ use super::arena::{Open, SegmentId};
 use super::epoch::{Epochs, Member};
 use super::index::Location;
 use super::pool::Taker;
-use super::record::{Blueprint, Draft, FRAGMENT_ENTRY, Record, fragment_size, write_fragment};
+use super::record::{
+    Blueprint, Draft, FRAGMENT_ENTRY, INLINE_MAX, Record, fragment_size, write_fragment,
+};
 use crate::eviction::{Candidate, QUEUES, SegmentPolicy, Verdict};
 
 /// An item fetched in so many last milliseconds was still in use when it was evicted.
@@ -313,7 +315,9 @@ impl Emptying<'_> {
         true
     }
 
-    /// Copies a fragment, then its owner's record with the fragment's new place.
+    /// Copies a fragment, then its owner's record with the fragment's new places: it is cut to
+    /// what the open segments have left.
+    #[allow(unsafe_code)]
     fn keep_fragment(
         &mut self,
         location: Location,
@@ -323,46 +327,72 @@ impl Emptying<'_> {
         frequency: u32,
     ) -> Kept {
         let engine = self.engine;
-        let (hash, data) = (fragment.fragment_owner(), fragment.fragment_data());
-        let size = fragment_size(data.len());
-        let Some(open) = self.room(queue, size) else { return Kept::NoRoom };
-        // SAFETY: the open segment's end is the reclaimer's alone, and the fragment fits.
-        unsafe { write_fragment(engine.arena.memory(), open.at(), hash, data) };
-        let moved = open.advance(&engine.arena, size);
-        engine.arena.add_live(moved, size, Expiry::Never);
-        let kept = self.replace_in_list(owner_at, hash, location, moved, queue, frequency);
-        let out_of_use = if kept == Kept::Moved { location } else { moved };
-        engine.retire(out_of_use, &engine.record(out_of_use));
+        let hash = fragment.fragment_owner();
+        let mut rest = fragment.fragment_data();
+        let mut moved = Vec::new();
+        while !rest.is_empty() {
+            let Some(open) = self.room_for_fragment(queue, rest.len()) else {
+                self.retire_all(&moved);
+                return Kept::NoRoom;
+            };
+            let len = open.fragment_len(rest.len()).unwrap_or(0);
+            let (data, later) = rest.split_at(len);
+            // SAFETY: the open segment's end is the reclaimer's alone, and the fragment fits.
+            unsafe { write_fragment(engine.arena.memory(), open.at(), hash, data) };
+            let at = open.advance(&engine.arena, fragment_size(len));
+            engine.arena.add_live(at, fragment_size(len), Expiry::Never);
+            moved.push((at, len as u32));
+            rest = later;
+        }
+        let kept = self.replace_in_list(owner_at, hash, location, &moved, queue, frequency);
+        match kept {
+            Kept::Moved => engine.retire(location, fragment),
+            Kept::Gone | Kept::NoRoom => self.retire_all(&moved),
+        }
         kept
     }
 
+    fn retire_all(&self, fragments: &[(Location, u32)]) {
+        for &(at, _) in fragments {
+            self.engine.retire(at, &self.engine.record(at));
+        }
+    }
+
+    /// Writes an owner's record anew, with other places in the place of one fragment's.
+    #[allow(unsafe_code)]
     fn replace_in_list(
         &mut self,
         owner_at: Location,
         hash: u64,
         from: Location,
-        to: Location,
+        to: &[(Location, u32)],
         queue: usize,
         frequency: u32,
     ) -> Kept {
         let (engine, now) = (self.engine, self.now);
         let owner = engine.record(owner_at);
         let base = engine.arena.base_of(owner_at);
-        let mut list = owner.inline().to_vec();
-        for entry in list.chunks_exact_mut(FRAGMENT_ENTRY) {
-            if entry[..4] == from.to_le_bytes() {
-                entry[..4].copy_from_slice(&to.to_le_bytes());
+        let mut list = Vec::with_capacity(owner.inline().len() + to.len() * FRAGMENT_ENTRY);
+        for (at, len) in owner.fragments() {
+            let same = [(at, len as u32)];
+            for (at, len) in if at == from { to } else { &same } {
+                list.extend_from_slice(&at.to_le_bytes());
+                list.extend_from_slice(&len.to_le_bytes());
             }
         }
         let blueprint = Blueprint {
-            attributes: owner.attributes(base, self.now),
+            attributes: owner.attributes(base, now),
             own_cas: owner.has_own_cas(),
             full_sequence: true,
             fragmented: true,
             frequency,
         };
         let key = owner.key();
-        let Some(open) = self.room(queue, blueprint.size_max(key.len(), list.len())) else {
+        let size_max = blueprint.size_max(key.len(), list.len());
+        if list.len() > INLINE_MAX || size_max > engine.arena.segment_size() / 2 {
+            return Kept::NoRoom;
+        }
+        let Some(open) = self.room(queue, size_max) else {
             return Kept::NoRoom;
         };
         let size = blueprint.size_at(open.at(), key.len(), list.len());
@@ -381,6 +411,13 @@ impl Emptying<'_> {
         drop(region);
         engine.retire(owner_at, &owner);
         Kept::Moved
+    }
+
+    /// The open segment for kept items of a queue, if part of a fragment fits it or a new one.
+    fn room_for_fragment(&mut self, queue: usize, len: usize) -> Option<&mut Open> {
+        let open = self.reclaimer.open[queue].as_ref();
+        let fits = open.is_some_and(|open| open.fragment_len(len).is_some());
+        self.room(queue, if fits { 0 } else { self.engine.arena.segment_size() / 2 })
     }
 
     /// The open segment for kept items of a queue, if `size` bytes fit it or a new one.

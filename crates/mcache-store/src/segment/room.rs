@@ -53,22 +53,23 @@ impl SegmentAccess {
     fn open_segment(&mut self, class: Class, now: Now) -> Result<(), Refusal> {
         let engine = self.engine.clone();
         engine.balance();
-        let mut yields = 0;
+        let (mut yields, mut emptied) = (0, 0);
         let id = loop {
             self.member.begin(&engine.epochs);
             if let Some(id) = engine.pool.take(Taker::Store, &engine.arena, &engine.epochs) {
                 break id;
             }
             match engine.make_room(now, &self.counters) {
-                Made::Room => {}
+                // Emptying gains something each time, or has nothing more to give.
+                Made::Room if emptied < 4 * engine.pool.allowed() => emptied += 1,
                 Made::Soon if yields < YIELDS_MAX => {
                     yields += 1;
                     std::thread::yield_now();
                 }
-                Made::Soon | Made::Nothing => return Err(Refusal::NoMemory),
+                Made::Room | Made::Soon | Made::Nothing => return Err(Refusal::NoMemory),
             }
         };
-        self.counters.add(Stat::direct_reclaims, u64::from(yields > 0));
+        self.counters.add(Stat::direct_reclaims, u64::from(emptied > 0));
         let open = engine.arena.open(id, class.queue(), engine.base(), now.clock_ms);
         if let Some(full) = self.open[class.index()].replace(open) {
             engine.pool.seal(full.id, class.queue());

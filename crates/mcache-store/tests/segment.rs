@@ -1,0 +1,244 @@
+//! The segment engine under pressure: every size, little memory, many threads, stalled readers.
+
+mod common;
+
+use common::{Bench, at, options};
+use mcache_base::operation::{Count, Delete, Deleted, Fetch, Refusal, Store, Stored};
+use mcache_base::{Item, Now, Pin, Stat};
+use mcache_store::{Access, EngineOptions, SegmentStorageEngine, SizeLimit, StorageEngine};
+
+const NOW: Now = at(0);
+
+fn engine(capacity: u64, evict: bool) -> Bench<SegmentStorageEngine> {
+    let item_size = SizeLimit::Value(0);
+    let options = EngineOptions { evict, item_size, ..options(capacity) };
+    Bench::new(SegmentStorageEngine::new(&options).unwrap())
+}
+
+/// Numbers that look random and are the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// A value that says which key it belongs to, which version it is and how long.
+fn value(key: &str, version: u64, len: usize) -> String {
+    let word = format!("{key}/{version}/{len};");
+    word.repeat(len / word.len() + 1)[..len].to_owned()
+}
+
+fn is_whole(key: &str, found: &str) -> bool {
+    let Some((word, _)) = found.split_once(';') else { return true };
+    let mut parts = word.split('/');
+    let (name, version, len) = (parts.next(), parts.next(), parts.next());
+    let version = version.and_then(|version| version.parse().ok());
+    let len = len.and_then(|len| len.parse().ok());
+    name == Some(key)
+        && version.zip(len).is_some_and(|(version, len)| found == value(key, version, len))
+}
+
+fn is_stored(stored: Stored) -> bool {
+    matches!(stored, Stored::Stored { .. })
+}
+
+#[test]
+fn every_size_fits_in_any_order() {
+    for capacity in [2 << 20, 5 << 20, 64 << 20] {
+        let bench = engine(capacity, true);
+        let most = capacity / 3;
+        let mut numbers = Numbers(capacity);
+        for round in 0..1500 {
+            let shift = numbers.below(24);
+            let len = (numbers.below(most).min((1 << shift) + numbers.below(1 << shift))) as usize;
+            let key = format!("key-{}", numbers.below(300));
+            let text = value(&key, round, len);
+            assert!(is_stored(bench.set(&key, &text)), "{len} bytes in {capacity}");
+            assert_eq!(bench.peek(&key, NOW).as_deref(), Some(&text[..]), "{len} of {capacity}");
+            let other = format!("key-{}", numbers.below(300));
+            if let Some(found) = bench.peek(&other, NOW) {
+                assert!(is_whole(&other, &found), "{other}");
+            }
+            assert!(bench.engine.stat(Stat::bytes) <= capacity);
+        }
+        bench.engine.check();
+        assert!(bench.engine.stat(Stat::evictions) > 0);
+    }
+}
+
+#[test]
+fn many_threads_see_whole_values() {
+    let bench = engine(3 << 20, true);
+    let engine = &bench.engine;
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            scope.spawn(move || {
+                let bench = Bench::of(engine);
+                let mut numbers = Numbers(thread);
+                for round in 0..6000 {
+                    let key = format!("key-{}", numbers.below(400));
+                    let shift = numbers.below(18);
+                    match numbers.below(10) {
+                        0 => drop(bench.delete(&key, Delete::default(), NOW)),
+                        1..4 => {
+                            let text = value(&key, round, numbers.below(1 << shift) as usize);
+                            assert!(is_stored(bench.set(&key, &text)));
+                        }
+                        4 => drop(bench.fetch(
+                            &key,
+                            Fetch { touch: Some(1 + shift as i64), ..Fetch::default() },
+                            NOW,
+                        )),
+                        _ => {
+                            if let Some(found) = bench.peek(&key, NOW) {
+                                assert!(is_whole(&key, &found), "{key}: {} bytes", found.len());
+                            }
+                        }
+                    }
+                }
+            });
+        }
+        let upkeep = scope.spawn(move || (0..200).for_each(|_| engine.maintain(NOW)));
+        upkeep.join().unwrap();
+    });
+    engine.check();
+    assert!(engine.stat(Stat::evictions) > 0);
+}
+
+#[test]
+fn without_eviction_nothing_stored_is_lost() {
+    let bench = engine(3 << 20, false);
+    let text = |i: usize| value(&format!("{i}"), 0, 700);
+    let fits = (0..).take_while(|&i| is_stored(bench.set(&format!("{i}"), &text(i)))).count();
+    assert!(fits > 3000, "{fits} items of 700 bytes in 3 MiB");
+    for i in 0..fits {
+        assert_eq!(bench.peek(&format!("{i}"), NOW), Some(text(i)), "{i} of {fits}");
+    }
+    for i in (0..fits).filter(|i| i % 3 == 0) {
+        assert_eq!(bench.delete(&format!("{i}"), Delete::default(), NOW), Deleted::Deleted);
+    }
+    let again = (0..fits / 5).filter(|i| is_stored(bench.set(&format!("new-{i}"), "x"))).count();
+    assert_eq!(again, fits / 5, "the room of what was deleted can be used");
+    for i in (0..fits).filter(|i| i % 3 != 0) {
+        assert_eq!(bench.peek(&format!("{i}"), NOW), Some(text(i)));
+    }
+    bench.engine.check();
+    assert_eq!(bench.engine.stat(Stat::evictions), 0);
+}
+
+#[test]
+fn a_pinned_value_stays_and_keeps_nobody_from_storing() {
+    let bench = engine(4 << 20, true);
+    let mut pins = Vec::new();
+    let mut access = bench.engine.access();
+    for i in 0..200 {
+        let key = format!("held-{i}");
+        bench.set(&key, &value(&key, 0, 20_000));
+        let hit = access.fetch(access.key(key.as_bytes()), &Fetch::default(), NOW).unwrap();
+        pins.extend(hit.item.pin().map(|pin| (key, pin)));
+        access.rest();
+    }
+    assert!((10..200).contains(&pins.len()), "{} of 200 could be pinned", pins.len());
+    let mut numbers = Numbers(9);
+    for round in 0..3000 {
+        let key = format!("key-{}", numbers.below(50));
+        let text = value(&key, round, numbers.below(20_000) as usize);
+        assert!(is_stored(bench.set(&key, &text)), "round {round}");
+    }
+    for (key, pin) in pins {
+        let mut found = Vec::new();
+        while found.len() < pin.len() {
+            found.extend_from_slice(pin.value_at(found.len()));
+        }
+        assert_eq!(String::from_utf8(found).unwrap(), value(&key, 0, 20_000));
+    }
+    bench.engine.check();
+}
+
+#[test]
+fn expired_items_leave_without_being_asked_for() {
+    let bench = engine(16 << 20, true);
+    let brief = Store { exptime: 5, ..Store::default() };
+    for i in 0..20_000 {
+        bench.store(&format!("{i}"), brief, "v", NOW);
+    }
+    bench.set("lasting", "v");
+    bench.engine.maintain(at(4_000));
+    assert_eq!(bench.engine.stat(Stat::curr_items), 20_001);
+    bench.engine.maintain(at(5_000));
+    bench.engine.maintain(at(6_100));
+    assert_eq!(bench.engine.stat(Stat::curr_items), 1);
+    assert_eq!(bench.engine.stat(Stat::expired_unfetched), 20_000);
+    bench.engine.check();
+}
+
+#[test]
+fn tiny_values_get_the_memory_of_large_ones() {
+    let fresh = engine(8 << 20, true);
+    let mixed = engine(8 << 20, true);
+    let mut numbers = Numbers(5);
+    for i in 0..3000 {
+        mixed.set(&format!("large-{i}"), &value("x", i, numbers.below(50_000) as usize));
+    }
+    for i in 0..250_000 {
+        let key = format!("tiny-{i}");
+        fresh.set(&key, "0123456789");
+        mixed.set(&key, "0123456789");
+    }
+    let (fresh, mixed) = (&fresh.engine, &mixed.engine);
+    let (most, now) = (fresh.stat(Stat::curr_items), mixed.stat(Stat::curr_items));
+    assert!(now * 10 >= most * 9, "{now} of {most}");
+    assert!(most > (8 << 20) / 56, "{most} items of about 20 bytes in 8 MiB");
+}
+
+#[test]
+fn the_limit_moves_both_ways() {
+    let bench = engine(32 << 20, true);
+    let fill = || (0..40_000).for_each(|i| drop(bench.set(&format!("{i}"), &value("v", i, 900))));
+    fill();
+    let before = bench.engine.stat(Stat::curr_items);
+    bench.engine.set_capacity(8 << 20);
+    bench.engine.maintain(NOW);
+    assert!(bench.engine.stat(Stat::bytes) <= 8 << 20);
+    assert_eq!(bench.engine.stat(Stat::limit_maxbytes), 8 << 20);
+    let less = bench.engine.stat(Stat::curr_items);
+    assert!(less < before / 3, "{less} of {before}");
+    bench.engine.check();
+    bench.engine.set_capacity(32 << 20);
+    fill();
+    assert!(bench.engine.stat(Stat::curr_items) * 10 > before * 9);
+    bench.engine.check();
+}
+
+#[test]
+fn what_can_never_fit_is_refused_at_once() {
+    let bench = engine(2 << 20, true);
+    assert_eq!(bench.set("k", &"x".repeat(2 << 20)), Stored::Refused(Refusal::TooLarge));
+    bench.with(|access| {
+        let key = access.key(b"k");
+        assert_eq!(
+            access.reserve(key, &Store::default(), 2 << 20, NOW).err(),
+            Some(Refusal::TooLarge)
+        );
+    });
+    assert!(is_stored(bench.set("k", &"x".repeat(1 << 20))));
+    assert_eq!(bench.peek("k", NOW).map(|found| found.len()), Some(1 << 20));
+}
+
+#[test]
+fn overwriting_in_place_of_a_counter_does_not_evict() {
+    let bench = engine(2 << 20, true);
+    for i in 0..1000 {
+        bench.set(&format!("{i}"), &value("v", i, 500));
+    }
+    bench.set("counter", "0");
+    for _ in 0..200_000 {
+        bench.count("counter", Count { delta: 1, ..Count::default() }, NOW);
+    }
+    assert_eq!(bench.peek("counter", NOW).as_deref(), Some("200000"));
+    assert_eq!(bench.engine.stat(Stat::curr_items), 1001);
+    bench.engine.check();
+}
