@@ -12,7 +12,8 @@ use mcache_protocol::{Output, Protocols, StatLine};
 use mcache_session::{Context, Host, Next, Session};
 use mcache_store::eviction::POLICIES;
 use mcache_store::{
-    EngineOptions, SimpleStorageEngine, SizeLimit, StorageEngine, StripedStorageEngine,
+    EngineOptions, SegmentStorageEngine, SimpleStorageEngine, SizeLimit, StorageEngine,
+    StripedStorageEngine,
 };
 
 use crate::house::{Connection, House, Received, Started};
@@ -39,6 +40,9 @@ pub fn memory_houses() -> Vec<Box<dyn House>> {
     vec![
         Box::new(Memory::new("simple", SimpleStorageEngine::new)),
         Box::new(Memory::new("striped", StripedStorageEngine::new)),
+        Box::new(Memory::new("segment", |options| {
+            SegmentStorageEngine::new(options).expect("there is address space")
+        })),
     ]
 }
 

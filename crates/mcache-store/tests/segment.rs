@@ -197,7 +197,11 @@ fn tiny_values_get_the_memory_of_large_ones() {
 #[test]
 fn the_limit_moves_both_ways() {
     let bench = engine(32 << 20, true);
-    let fill = || (0..40_000).for_each(|i| drop(bench.set(&format!("{i}"), &value("v", i, 900))));
+    let fill = || {
+        for i in 0..40_000 {
+            assert!(is_stored(bench.set(&format!("{i}"), &value("v", i, 900))));
+        }
+    };
     fill();
     let before = bench.engine.stat(Stat::curr_items);
     bench.engine.set_capacity(8 << 20);

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use mcache::{Failure, Habits, Invocation, Server, ServerOptions, Settings};
 use mcache::{daemon, logging, lower, privileges, settings::Engine, signals::Caught};
 use mcache_net::Listeners;
-use mcache_store::{SimpleStorageEngine, StorageEngine, StripedStorageEngine};
+use mcache_store::{
+    SegmentStorageEngine, SimpleStorageEngine, StorageEngine, StripedStorageEngine,
+};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
@@ -42,6 +44,8 @@ fn run(habits: Habits, arguments: impl Iterator<Item = OsString>) -> Result<(), 
     match settings.engine {
         Engine::Simple => serve(options, listeners, signals, SimpleStorageEngine::new(&engine)),
         Engine::Striped => serve(options, listeners, signals, StripedStorageEngine::new(&engine)),
+        Engine::Segment => SegmentStorageEngine::new(&engine)
+            .and_then(|engine| serve(options, listeners, signals, engine)),
     }
     .map_err(|error| Failure::system(format!("the server cannot run: {error}")))
 }

@@ -50,17 +50,20 @@ pub enum Engine {
     Simple,
     /// Many locks, each over a share of the keys.
     Striped,
+    /// Segments of one arena and a compact index.
+    Segment,
 }
 
 impl Engine {
     /// Every engine.
-    pub const ALL: [Self; 2] = [Self::Simple, Self::Striped];
+    pub const ALL: [Self; 3] = [Self::Simple, Self::Striped, Self::Segment];
 
     /// The name that `--engine` takes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Simple => "simple",
             Self::Striped => "striped",
+            Self::Segment => "segment",
         }
     }
 }

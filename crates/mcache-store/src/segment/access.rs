@@ -8,21 +8,21 @@ use std::sync::Arc;
 
 use mcache_base::number::Digits;
 use mcache_base::operation::{
-    Count, Counted, Delete, Deleted, Fetch, Hit, Miss, Refusal, Store, StoreMode, Stored,
+    Count, Counted, Delete, Deleted, Fetch, Hit, Miss, Refusal, Store, Stored,
 };
 use mcache_base::{Counters, Expiry, Key, Now, Stat};
 
 use super::SegmentStorageEngine;
 use super::arena::Open;
 use super::epoch::Member;
-use super::fragments::Fragments;
 use super::index::Location;
 use super::item::{SegmentItem, SegmentPin};
-use super::record::{Blueprint, Draft, Record};
+use super::publish::{Change, Expected, Present, Unpublished};
+use super::record::Record;
 use super::staged::Staged;
 use crate::engine::Access;
 use crate::eviction::QUEUES;
-use crate::semantics::{self, Attributes, CountPlan, DeletePlan, StorePlan, Write};
+use crate::semantics::{self, Attributes, CountPlan, DeletePlan, Write};
 
 /// Groups of items with about the same time to live, which lie in segments of their own.
 const TTL_CLASSES: usize = 8;
@@ -61,60 +61,11 @@ impl Class {
     }
 }
 
-/// What stands in the index for a key when a decision is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Expected {
-    /// Whatever is there is overwritten.
-    Anything,
-    /// This record, or none. The sequence number tells it from another at the same place.
-    Exactly(Option<Present>),
-}
-
-/// A record that stands in the index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Present {
-    pub(super) location: Location,
-    pub(super) sequence: u64,
-}
-
-/// A record that is to be published.
-pub(super) struct Change<'c> {
-    pub(super) key: Key<'c>,
-    pub(super) attributes: Attributes,
-    /// The cas unique in `attributes` is the client's; otherwise the sequence number is it.
-    pub(super) own_cas: bool,
-    /// The item keeps the sequence number that it has.
-    pub(super) sequence: Option<u64>,
-    pub(super) inline: &'c [u8],
-    pub(super) more: &'c [&'c [u8]],
-    /// The inline bytes are a list of fragments.
-    pub(super) fragmented: bool,
-    /// The fragments are those of the item that is replaced.
-    pub(super) carries: bool,
-    pub(super) frequency: u32,
-    pub(super) expected: Expected,
-}
-
-/// Why a change was not published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unpublished {
-    /// Another item is there than the decision was made on.
-    Lost,
-    /// No room.
-    Refused(Refusal),
-}
-
-impl From<Refusal> for Unpublished {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
 /// A live item as a decision sees it.
-struct Found<'e> {
-    present: Present,
-    record: Record<'e>,
-    attributes: Attributes,
+pub(super) struct Found<'e> {
+    pub(super) present: Present,
+    pub(super) record: Record<'e>,
+    pub(super) attributes: Attributes,
 }
 
 impl SegmentAccess {
@@ -129,13 +80,17 @@ impl SegmentAccess {
 
     /// Begins an operation: nothing of the arena is held from before.
     #[inline]
-    fn begin(&mut self, now: Now) {
+    pub(super) fn begin(&mut self, now: Now) {
         self.member.begin(&self.engine.epochs);
         self.engine.flush.ripen(|| self.engine.sequence.last(), now);
     }
 
     /// What stands in the index for a key, and the item if it is alive.
-    fn look(&self, key: Key<'_>, now: Now) -> (Option<Present>, Result<Found<'_>, Miss>) {
+    pub(super) fn look(
+        &self,
+        key: Key<'_>,
+        now: Now,
+    ) -> (Option<Present>, Result<Found<'_>, Miss>) {
         let Some(location) = self.engine.find(key) else {
             return (None, Err(Miss::Absent));
         };
@@ -162,87 +117,8 @@ impl SegmentAccess {
         SegmentItem::new(&self.engine, location, self.engine.record(location))
     }
 
-    /// Publishes a change. The caller made sure that the item fits, see [`Self::ensure`].
-    pub(super) fn publish(
-        &mut self,
-        class: Class,
-        change: &Change<'_>,
-    ) -> Result<(Location, u64), Unpublished> {
-        let engine = &*self.engine;
-        let Some(open) = &mut self.open[class.index()] else {
-            return Err(Refusal::NoMemory.into());
-        };
-        let blueprint = change.blueprint(open.base);
-        let (key, arena) = (change.key, &engine.arena);
-        let size = blueprint.size_at(open.at(), key.bytes.len(), change.inline_len());
-        if !open.fits(size) {
-            return Err(Unpublished::Lost);
-        }
-        let mut pieces = [change.inline; 1].to_vec();
-        pieces.extend_from_slice(change.more);
-        // SAFETY: the open segment's end is this thread's alone, and the record fits.
-        let draft =
-            unsafe { Draft::write(arena.memory(), open.at(), &blueprint, key.bytes, &pieces) };
-        let region = engine.index.lock(key.hash);
-        let current = region.find(key.hash, |location| engine.is_key(location, key.bytes));
-        let present = current.map(|(_, location)| engine.present(location));
-        if change.expected != Expected::Anything && change.expected != Expected::Exactly(present) {
-            return Err(Unpublished::Lost);
-        }
-        let sequence = change.sequence.unwrap_or_else(|| engine.sequence.next());
-        draft.complete(sequence, open.base);
-        let location = open.advance(arena, size);
-        arena.add_live(location, size, change.attributes.expiry);
-        match current {
-            Some((place, _)) => region.replace(place, location),
-            None => {
-                if region.insert(key.hash, location, engine).is_err() {
-                    engine.retire(location, &engine.record(location));
-                    return Err(Refusal::NoMemory.into());
-                }
-            }
-        }
-        drop(region);
-        if let Some(Present { location: old, .. }) = present {
-            let record = engine.record(old);
-            if change.carries { engine.retire(old, &record) } else { engine.bury(old, &record) }
-        }
-        Ok((location, sequence))
-    }
-
-    /// Publishes a change of an item that keeps its value's bytes.
-    fn rewrite(
-        &mut self,
-        key: Key<'_>,
-        present: Present,
-        attributes: Attributes,
-        new_sequence: bool,
-        now: Now,
-    ) -> Result<Location, Unpublished> {
-        let Present { location, sequence } = present;
-        let record = self.engine.record(location);
-        let base = self.engine.arena.base_of(location);
-        let cas_is_kept = attributes.cas == record.cas(base);
-        let inline = record.inline().to_vec();
-        let change = Change {
-            key,
-            attributes,
-            own_cas: if cas_is_kept { record.has_own_cas() } else { !new_sequence },
-            sequence: (!new_sequence).then_some(sequence),
-            inline: &inline,
-            more: &[],
-            fragmented: record.is_fragmented(),
-            carries: true,
-            frequency: record.frequency(),
-            expected: Expected::Exactly(Some(present)),
-        };
-        let class = self.class_of(location, attributes.expiry, now);
-        self.ensure(class, change.size_max(), now)?;
-        self.publish(class, &change).map(|(location, _)| location)
-    }
-
     /// The class of an item that stays in its queue.
-    fn class_of(&self, location: Location, expiry: Expiry, now: Now) -> Class {
+    pub(super) fn class_of(&self, location: Location, expiry: Expiry, now: Now) -> Class {
         let segment = self.engine.arena.segment(self.engine.arena.segment_of(location));
         Class::of(segment.queue.load(std::sync::atomic::Ordering::Relaxed), expiry, now)
     }
@@ -331,224 +207,6 @@ impl SegmentAccess {
         let (location, _) = self.publish(class, &change)?;
         self.counters.add(Stat::total_items, 1);
         Ok(location)
-    }
-
-    fn put(&mut self, key: Key<'_>, store: &Store, pieces: &[&[u8]], now: Now) -> Stored {
-        let len = pieces.iter().map(|piece| piece.len()).sum();
-        if !self.engine.admits(key, store.flags, len) {
-            return Stored::Refused(Refusal::TooLarge);
-        }
-        self.begin(now);
-        match store.mode {
-            StoreMode::Append | StoreMode::Prepend => self.splice(key, store, pieces, now),
-            _ => self.put_whole(key, store, pieces, len, now),
-        }
-    }
-
-    /// set, add, replace, cas.
-    fn put_whole(
-        &mut self,
-        key: Key<'_>,
-        store: &Store,
-        pieces: &[&[u8]],
-        len: usize,
-        now: Now,
-    ) -> Stored {
-        let is_plain = store.mode == StoreMode::Set && store.compare.is_none();
-        if !is_plain && let Err(answer) = self.decide(key, store, now) {
-            return answer;
-        }
-        let class = Class::of(0, Expiry::from_exptime(store.exptime, now), now);
-        let fragments = match self.cut(class, key, pieces, len, now) {
-            Ok(fragments) => fragments,
-            Err(refusal) => return Stored::Refused(refusal),
-        };
-        loop {
-            self.begin(now);
-            let (present, write) = match self.decide(key, store, now) {
-                Ok(decided) => decided,
-                Err(answer) => return answer,
-            };
-            let fresh = Change::fresh(key, write.attributes, b"");
-            let change = Change {
-                own_cas: store.new_cas.is_some(),
-                inline: fragments.as_ref().map_or(b"", Fragments::list),
-                more: if fragments.is_some() { &[] } else { pieces },
-                fragmented: fragments.is_some(),
-                expected: if is_plain { Expected::Anything } else { Expected::Exactly(present) },
-                ..fresh
-            };
-            let published = self
-                .ensure(class, change.size_max(), now)
-                .map_err(Unpublished::from)
-                .and_then(|()| self.publish(class, &change));
-            match published {
-                Ok((_, sequence)) => {
-                    if let Some(fragments) = fragments {
-                        fragments.keep();
-                    }
-                    self.counters.add(Stat::total_items, 1);
-                    let cas = store.new_cas.unwrap_or(sequence);
-                    return Stored::Stored { cas, value_len: len };
-                }
-                Err(Unpublished::Lost) => {}
-                Err(Unpublished::Refused(refusal)) => return Stored::Refused(refusal),
-            }
-        }
-    }
-
-    /// What a store would do to what is there now.
-    fn decide(
-        &self,
-        key: Key<'_>,
-        store: &Store,
-        now: Now,
-    ) -> Result<(Option<Present>, Write), Stored> {
-        if store.mode == StoreMode::Set && store.compare.is_none() {
-            // Nothing that is there matters.
-            return match semantics::store(None, store, now, || 0) {
-                StorePlan::Write(write) => Ok((None, write)),
-                StorePlan::Refuse(answer) | StorePlan::Promote(_, answer) => Err(answer),
-            };
-        }
-        let (present, found) = self.look(key, now);
-        let found = found.ok();
-        match semantics::store(found.as_ref().map(|f| &f.attributes), store, now, || 0) {
-            StorePlan::Refuse(answer) => Err(answer),
-            StorePlan::Promote(_, answer) => {
-                if let Some(found) = found {
-                    found.record.note_access(now);
-                }
-                Err(answer)
-            }
-            StorePlan::Write(write) => Ok((present, write)),
-        }
-    }
-
-    /// append, prepend.
-    fn splice(&mut self, key: Key<'_>, store: &Store, pieces: &[&[u8]], now: Now) -> Stored {
-        loop {
-            self.begin(now);
-            let (present, write) = match self.decide(key, store, now) {
-                Ok(decided) => decided,
-                Err(answer) => return answer,
-            };
-            let value = self.spliced(present, &write, pieces);
-            let published = if self.engine.admits(key, write.attributes.flags, value.len()) {
-                self.publish_value(key, &write, store.new_cas.is_some(), present, &value, now)
-            } else {
-                Err(Refusal::TooLarge.into())
-            };
-            match published {
-                Ok(sequence) => {
-                    self.counters.add(Stat::total_items, 1);
-                    let cas = store.new_cas.unwrap_or(sequence);
-                    return Stored::Stored { cas, value_len: value.len() };
-                }
-                Err(Unpublished::Lost) => {}
-                Err(Unpublished::Refused(refusal)) => {
-                    return semantics::splice_refused(&write, refusal);
-                }
-            }
-        }
-    }
-
-    /// The value that an append or prepend makes.
-    fn spliced(&self, present: Option<Present>, write: &Write, pieces: &[&[u8]]) -> Vec<u8> {
-        let runs = present.map_or_else(Vec::new, |present| {
-            self.engine.value_runs(&self.engine.record(present.location))
-        });
-        let (first, second) = match write.splice {
-            semantics::Splice::Append => (&runs[..], pieces),
-            _ => (pieces, &runs[..]),
-        };
-        [first.concat(), second.concat()].concat()
-    }
-
-    /// Publishes a value of any length in place of what is there.
-    fn publish_value(
-        &mut self,
-        key: Key<'_>,
-        write: &Write,
-        own_cas: bool,
-        present: Option<Present>,
-        value: &[u8],
-        now: Now,
-    ) -> Result<u64, Unpublished> {
-        let class = Class::of(0, write.attributes.expiry, now);
-        let fragments = self.cut(class, key, &[value], value.len(), now)?;
-        let change = Change {
-            own_cas,
-            fragmented: fragments.is_some(),
-            expected: Expected::Exactly(present),
-            ..Change::fresh(
-                key,
-                write.attributes,
-                fragments.as_ref().map_or(value, Fragments::list),
-            )
-        };
-        self.ensure(class, change.size_max(), now)?;
-        let (_, sequence) = self.publish(class, &change)?;
-        if let Some(fragments) = fragments {
-            fragments.keep();
-        }
-        Ok(sequence)
-    }
-
-    /// Writes a long value's fragments; `None` for a value that fits its record.
-    fn cut(
-        &mut self,
-        class: Class,
-        key: Key<'_>,
-        pieces: &[&[u8]],
-        len: usize,
-        now: Now,
-    ) -> Result<Option<Fragments>, Refusal> {
-        if len <= self.engine.arena.inline_max() {
-            return Ok(None);
-        }
-        self.write_fragments(class, key.hash, pieces, now).map(Some)
-    }
-}
-
-impl<'c> Change<'c> {
-    /// A new item with a value that fits its record, whatever is there.
-    pub(super) fn fresh(key: Key<'c>, attributes: Attributes, value: &'c [u8]) -> Self {
-        Self {
-            key,
-            attributes,
-            own_cas: false,
-            sequence: None,
-            inline: value,
-            more: &[],
-            fragmented: false,
-            carries: false,
-            frequency: 0,
-            expected: Expected::Anything,
-        }
-    }
-
-    fn blueprint(&self, base: u64) -> Blueprint {
-        let distance = self.sequence.map(|sequence| sequence.checked_sub(base));
-        Blueprint {
-            attributes: self.attributes,
-            own_cas: self.own_cas,
-            full_sequence: distance.is_some_and(|distance| {
-                distance.is_none_or(|distance| distance > u64::from(u32::MAX))
-            }),
-            fragmented: self.fragmented,
-            frequency: self.frequency,
-        }
-    }
-
-    fn inline_len(&self) -> usize {
-        self.inline.len() + self.more.iter().map(|piece| piece.len()).sum::<usize>()
-    }
-
-    /// Bytes that the record takes at most.
-    pub(super) fn size_max(&self) -> usize {
-        let blueprint = Blueprint { full_sequence: self.sequence.is_some(), ..self.blueprint(0) };
-        blueprint.size_max(self.key.bytes.len(), self.inline_len())
     }
 }
 

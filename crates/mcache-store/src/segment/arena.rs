@@ -142,12 +142,6 @@ impl Arena {
         self.segment(self.segment_of(location)).base.load(Relaxed)
     }
 
-    /// Brings a record's first line nearer.
-    #[inline]
-    pub fn prefetch(&self, location: Location) {
-        self.memory.prefetch(self.offset(location));
-    }
-
     /// Opens an empty segment that belongs to the caller alone.
     pub fn open(&self, id: SegmentId, queue: u32, base: u64, clock_ms: u64) -> Open {
         let segment = self.segment(id);

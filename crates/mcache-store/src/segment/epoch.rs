@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use std::sync::atomic::{AtomicU64, fence};
 
 /// What a thread that is between turns announces.
@@ -86,11 +86,6 @@ impl Member {
     pub fn rest(&mut self) {
         self.announced.0.store(RESTING, Release);
         self.current = RESTING;
-    }
-
-    /// Whether the thread is resting.
-    pub fn is_resting(&self) -> bool {
-        self.announced.0.load(Relaxed) == RESTING
     }
 }
 

@@ -13,7 +13,7 @@ use std::io;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU8, AtomicU32, fence};
 
-use super::memory::{CellArray, Cells, prefetch};
+use super::memory::{CellArray, Cells};
 
 /// Where a record begins, in granules of the arena. 0 is nowhere.
 pub type Location = u32;
@@ -143,14 +143,6 @@ impl Index {
         }
     }
 
-    /// Brings the two buckets of `hash` nearer.
-    #[inline]
-    pub fn prefetch(&self, hash: u64) {
-        for bucket in self.candidates(hash) {
-            prefetch(&raw const self.buckets.as_ref()[bucket]);
-        }
-    }
-
     /// Locks the region of `hash` for changes.
     #[inline]
     pub fn lock(&self, hash: u64) -> Locked<'_> {
@@ -185,8 +177,8 @@ impl Index {
     fn candidates(&self, hash: u64) -> [usize; 2] {
         let region = self.region_of(hash);
         let buckets = u64::from(self.regions[region].buckets.load(Relaxed));
-        let first = ((hash << self.region_bits) >> 32) * buckets >> 32;
-        let second = (hash & 0xffff_ffff) * buckets >> 32;
+        let first = (((hash << self.region_bits) >> 32) * buckets) >> 32;
+        let second = ((hash & 0xffff_ffff) * buckets) >> 32;
         let base = region * self.window;
         [base + first as usize, base + second as usize]
     }

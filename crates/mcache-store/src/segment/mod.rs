@@ -4,7 +4,6 @@
 //! segment may be used again; `access` is what one thread does; `reclaim` makes room;
 //! `item` is what a reader holds. docs/storage.md draws it.
 
-#[allow(unsafe_code)] // writes records
 mod access;
 #[allow(unsafe_code)] // walks segments and hands out records
 mod arena;
@@ -18,6 +17,9 @@ mod item;
 mod memory;
 #[allow(unsafe_code)] // gives segments back to the system
 mod pool;
+#[allow(unsafe_code)] // writes records
+mod publish;
+mod put;
 #[allow(unsafe_code)] // walks emptied segments and writes kept records
 mod reclaim;
 #[allow(unsafe_code)] // a record's bytes
@@ -34,7 +36,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mcache_base::operation::Miss;
 use mcache_base::{Counters, Key, Now, Stat};
 
-use access::Present;
 pub use access::SegmentAccess;
 use arena::Arena;
 use epoch::Epochs;
@@ -42,6 +43,7 @@ use index::{Hashes, Index, Location};
 pub use item::{SegmentItem, SegmentPin};
 use memory::PAGE;
 use pool::Pool;
+use publish::Present;
 use reclaim::Reclaimer;
 use record::Record;
 pub use staged::Staged;

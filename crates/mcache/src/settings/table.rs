@@ -135,8 +135,9 @@ settings! {
     eviction: &'static str = "lru", "lru" => show::plain;
         ["--eviction"] "POLICY" => read::policy;
 
-    /// Where items live: `striped` has many locks, `simple` has one and is only for comparison.
-    engine: Engine = Engine::Striped, Engine::Striped => show::engine;
+    /// Where items live: `segment` in one arena, `striped` in allocations under many locks;
+    /// `simple` has one lock and is only for comparison.
+    engine: Engine = Engine::Segment, Engine::Segment => show::engine;
         ["--engine"] "ENGINE" => read::engine;
 
     /// Unix socket to listen on. TCP is then off; mcache keeps it on if -p or -l is given too.

@@ -129,7 +129,7 @@ fn bad_command_lines_are_refused_in_one_clear_line() {
         ("-f 1", USAGE, "-f 1: should be a number above 1"),
         ("-f nan", USAGE, "-f nan: should be a number above 1"),
         ("--eviction best", USAGE, "--eviction best: should be one of lru, mru, lfu, fifo"),
-        ("--engine best", USAGE, "--engine best: should be one of simple, striped"),
+        ("--engine best", USAGE, "--engine best: should be one of simple, striped, segment"),
         ("-l host:x", USAGE, "-l host:x: the port should be from 0 to 65535"),
         ("nonsense/", USAGE, "nonsense/: should be an address, host:port or [v6]:port"),
         ("-N 8", USAGE, "Number of napi_ids(8) cannot be greater than number of threads(4)"),

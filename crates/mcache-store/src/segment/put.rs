@@ -1,0 +1,194 @@
+//! Stores: set, add, replace, cas, append, prepend.
+
+use mcache_base::operation::{Refusal, Store, StoreMode, Stored};
+use mcache_base::{Expiry, Key, Now, Stat};
+
+use super::access::{Class, SegmentAccess};
+use super::fragments::Fragments;
+use super::publish::{Change, Expected, Present, Unpublished};
+use crate::semantics::{self, StorePlan, Write};
+
+impl SegmentAccess {
+    pub(super) fn put(
+        &mut self,
+        key: Key<'_>,
+        store: &Store,
+        pieces: &[&[u8]],
+        now: Now,
+    ) -> Stored {
+        let len = pieces.iter().map(|piece| piece.len()).sum();
+        if !self.engine.admits(key, store.flags, len) {
+            return Stored::Refused(Refusal::TooLarge);
+        }
+        self.begin(now);
+        match store.mode {
+            StoreMode::Append | StoreMode::Prepend => self.splice(key, store, pieces, now),
+            _ => self.put_whole(key, store, pieces, len, now),
+        }
+    }
+
+    /// set, add, replace, cas.
+    fn put_whole(
+        &mut self,
+        key: Key<'_>,
+        store: &Store,
+        pieces: &[&[u8]],
+        len: usize,
+        now: Now,
+    ) -> Stored {
+        let is_plain = store.mode == StoreMode::Set && store.compare.is_none();
+        if !is_plain && let Err(answer) = self.decide(key, store, now) {
+            return answer;
+        }
+        let class = Class::of(0, Expiry::from_exptime(store.exptime, now), now);
+        let fragments = match self.cut(class, key, pieces, len, now) {
+            Ok(fragments) => fragments,
+            Err(refusal) => return Stored::Refused(refusal),
+        };
+        loop {
+            self.begin(now);
+            let (present, write) = match self.decide(key, store, now) {
+                Ok(decided) => decided,
+                Err(answer) => return answer,
+            };
+            let fresh = Change::fresh(key, write.attributes, b"");
+            let change = Change {
+                own_cas: store.new_cas.is_some(),
+                inline: fragments.as_ref().map_or(b"", Fragments::list),
+                more: if fragments.is_some() { &[] } else { pieces },
+                fragmented: fragments.is_some(),
+                expected: if is_plain { Expected::Anything } else { Expected::Exactly(present) },
+                ..fresh
+            };
+            let published = self
+                .ensure(class, change.size_max(), now)
+                .map_err(Unpublished::from)
+                .and_then(|()| self.publish(class, &change));
+            match published {
+                Ok((_, sequence)) => {
+                    if let Some(fragments) = fragments {
+                        fragments.keep();
+                    }
+                    self.counters.add(Stat::total_items, 1);
+                    let cas = store.new_cas.unwrap_or(sequence);
+                    return Stored::Stored { cas, value_len: len };
+                }
+                Err(Unpublished::Lost) => {}
+                Err(Unpublished::Refused(refusal)) => return Stored::Refused(refusal),
+            }
+        }
+    }
+
+    /// What a store would do to what is there now.
+    fn decide(
+        &self,
+        key: Key<'_>,
+        store: &Store,
+        now: Now,
+    ) -> Result<(Option<Present>, Write), Stored> {
+        if store.mode == StoreMode::Set && store.compare.is_none() {
+            // Nothing that is there matters.
+            return match semantics::store(None, store, now, || 0) {
+                StorePlan::Write(write) => Ok((None, write)),
+                StorePlan::Refuse(answer) | StorePlan::Promote(_, answer) => Err(answer),
+            };
+        }
+        let (present, found) = self.look(key, now);
+        let found = found.ok();
+        match semantics::store(found.as_ref().map(|f| &f.attributes), store, now, || 0) {
+            StorePlan::Refuse(answer) => Err(answer),
+            StorePlan::Promote(_, answer) => {
+                if let Some(found) = found {
+                    found.record.note_access(now);
+                }
+                Err(answer)
+            }
+            StorePlan::Write(write) => Ok((present, write)),
+        }
+    }
+
+    /// append, prepend.
+    fn splice(&mut self, key: Key<'_>, store: &Store, pieces: &[&[u8]], now: Now) -> Stored {
+        loop {
+            self.begin(now);
+            let (present, write) = match self.decide(key, store, now) {
+                Ok(decided) => decided,
+                Err(answer) => return answer,
+            };
+            let value = self.spliced(present, &write, pieces);
+            let published = if self.engine.admits(key, write.attributes.flags, value.len()) {
+                self.publish_value(key, &write, store.new_cas.is_some(), present, &value, now)
+            } else {
+                Err(Refusal::TooLarge.into())
+            };
+            match published {
+                Ok(sequence) => {
+                    self.counters.add(Stat::total_items, 1);
+                    let cas = store.new_cas.unwrap_or(sequence);
+                    return Stored::Stored { cas, value_len: value.len() };
+                }
+                Err(Unpublished::Lost) => {}
+                Err(Unpublished::Refused(refusal)) => {
+                    return semantics::splice_refused(&write, refusal);
+                }
+            }
+        }
+    }
+
+    /// The value that an append or prepend makes.
+    fn spliced(&self, present: Option<Present>, write: &Write, pieces: &[&[u8]]) -> Vec<u8> {
+        let runs = present.map_or_else(Vec::new, |present| {
+            self.engine.value_runs(&self.engine.record(present.location))
+        });
+        let (first, second) = match write.splice {
+            semantics::Splice::Append => (&runs[..], pieces),
+            _ => (pieces, &runs[..]),
+        };
+        [first.concat(), second.concat()].concat()
+    }
+
+    /// Publishes a value of any length in place of what is there.
+    fn publish_value(
+        &mut self,
+        key: Key<'_>,
+        write: &Write,
+        own_cas: bool,
+        present: Option<Present>,
+        value: &[u8],
+        now: Now,
+    ) -> Result<u64, Unpublished> {
+        let class = Class::of(0, write.attributes.expiry, now);
+        let fragments = self.cut(class, key, &[value], value.len(), now)?;
+        let change = Change {
+            own_cas,
+            fragmented: fragments.is_some(),
+            expected: Expected::Exactly(present),
+            ..Change::fresh(
+                key,
+                write.attributes,
+                fragments.as_ref().map_or(value, Fragments::list),
+            )
+        };
+        self.ensure(class, change.size_max(), now)?;
+        let (_, sequence) = self.publish(class, &change)?;
+        if let Some(fragments) = fragments {
+            fragments.keep();
+        }
+        Ok(sequence)
+    }
+
+    /// Writes a long value's fragments; `None` for a value that fits its record.
+    fn cut(
+        &mut self,
+        class: Class,
+        key: Key<'_>,
+        pieces: &[&[u8]],
+        len: usize,
+        now: Now,
+    ) -> Result<Option<Fragments>, Refusal> {
+        if len <= self.engine.arena.inline_max() {
+            return Ok(None);
+        }
+        self.write_fragments(class, key.hash, pieces, now).map(Some)
+    }
+}
