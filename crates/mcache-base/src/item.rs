@@ -1,6 +1,6 @@
 //! What both wings agree an item is: the store implements it, the protocol writes it out.
 
-use crate::Expiry;
+use crate::{Expiry, slab_class};
 
 /// A value held still, so that it can be sent by reference after the engine moved on.
 ///
@@ -52,4 +52,32 @@ pub trait Item {
     /// Holds the value still for a send by reference. `None` if so much is held already that the
     /// value has to be copied.
     fn pin(&self) -> Option<Self::Pin>;
+}
+
+/// An item as a walk over the items shows it: all but its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ItemView<'a> {
+    /// The key as stored.
+    pub key: &'a [u8],
+    /// Client flags.
+    pub flags: u32,
+    /// The cas unique.
+    pub cas: u64,
+    /// Length of the value in bytes.
+    pub value_len: usize,
+    /// When the item stops being served.
+    pub expiry: Expiry,
+    /// Last access, a reading of the cache's clock in milliseconds.
+    pub accessed_ms: u64,
+    /// Fetched at least once since it was stored.
+    pub fetched: bool,
+    /// Stored under a key given in base64.
+    pub binary_key: bool,
+}
+
+impl ItemView<'_> {
+    /// The size that memcached would give the item, in bytes.
+    pub fn size(&self) -> usize {
+        slab_class::item_size(self.key.len(), self.flags, self.value_len)
+    }
 }

@@ -3,6 +3,7 @@
 //! Imports nothing of ours. What stands here is vocabulary (an item, an operation, a moment,
 //! a limit, a statistic), never mechanism.
 
+pub mod class_stats;
 pub mod counters;
 pub mod item;
 pub mod key;
@@ -14,8 +15,9 @@ pub mod slab_class;
 pub mod stats;
 pub mod time;
 
+pub use class_stats::{ClassCounters, ClassStat};
 pub use counters::Counters;
-pub use item::{Item, Pin};
+pub use item::{Item, ItemView, Pin};
 pub use key::Key;
 pub use outgoing::Outgoing;
 pub use stats::Stat;

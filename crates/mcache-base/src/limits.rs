@@ -60,6 +60,15 @@ pub const EVENTS_PER_WAIT: usize = 1024;
 /// Slices handed to one gathering send.
 pub const SLICES_PER_SEND: usize = 64;
 
+/// Prefixes that `stats detail` counts. Keys of further ones are not counted.
+pub const PREFIXES_MAX: usize = 65_536;
+
+/// Bytes of the answer of `stats cachedump`: items beyond it are left out.
+pub const CACHEDUMP_MAX: usize = 2 << 20;
+
+/// Index slots, or items, that one step of a walk over the items looks at.
+pub const WALK_STEP: usize = 96;
+
 /// Largest item size limit (`-I`) that can be set: 1 GiB, as memcached.
 pub const ITEM_SIZE_CEILING: u64 = 1 << 30;
 

@@ -27,6 +27,19 @@ pub enum Source {
     Absent,
 }
 
+/// What has to be in force for a row to be reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Nothing.
+    Always,
+    /// `maxconns_fast`.
+    RefuseAtOnce,
+    /// `lru_crawler`.
+    Crawler,
+    /// `lru_maintainer`.
+    Maintainer,
+}
+
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct StatInfo {
@@ -36,12 +49,15 @@ pub struct StatInfo {
     pub kind: Kind,
     /// Who knows the value.
     pub source: Source,
+    /// What has to be in force for the row to be reported.
+    pub part: Part,
     /// One sentence.
     pub about: &'static str,
 }
 
 macro_rules! stats {
-    ($( $(#[doc = $about:literal])+ $name:ident: $kind:ident from $source:ident; )+) => {
+    ($( $(#[doc = $about:literal])+ $name:ident: $kind:ident from $source:ident
+            $(with $part:ident)?; )+) => {
         /// A statistic of the general report.
         #[allow(non_camel_case_types)] // the variants are the wire's names
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +75,7 @@ macro_rules! stats {
                         name: stringify!($name),
                         kind: Kind::$kind,
                         source: Source::$source,
+                        part: [$( Part::$part, )? Part::Always][0],
                         about: concat!($($about),+),
                     },
                 )+ }
@@ -91,7 +108,7 @@ stats! {
     /// Connections accepted since the start.
     total_connections: Counter from Host;
     /// Connections refused at the connection limit.
-    rejected_connections: Counter from Host;
+    rejected_connections: Counter from Host with RefuseAtOnce;
     /// Connections held in memory now.
     connection_structures: Gauge from Host;
     /// Connections closed because their answers could not be held.
@@ -201,11 +218,11 @@ stats! {
     /// memcached's page mover; mcache has no pages to move.
     slabs_moved: Counter from Absent;
     /// 1 while a walk over the items is under way.
-    lru_crawler_running: Gauge from Engine;
+    lru_crawler_running: Gauge from Engine with Crawler;
     /// Walks over the items that were begun.
-    lru_crawler_starts: Counter from Engine;
+    lru_crawler_starts: Counter from Engine with Crawler;
     /// Rounds of background maintenance.
-    lru_maintainer_juggles: Counter from Engine;
+    lru_maintainer_juggles: Counter from Engine with Maintainer;
     /// memcached's failed allocations; mcache counts refusals under store_no_memory.
     malloc_fails: Counter from Absent;
     /// watch lines dropped by a worker because its buffer was full.
@@ -235,7 +252,7 @@ stats! {
     /// Items evicted without having been fetched.
     evicted_unfetched: Counter from Engine;
     /// Items evicted although they had been fetched recently.
-    evicted_active: Counter from Engine;
+    evicted_active: Counter from Engine with Maintainer;
     /// Items evicted to make room.
     evictions: Counter from Engine;
     /// Stores that took the memory of an expired item.
@@ -247,13 +264,13 @@ stats! {
     /// memcached's locked LRU tails; mcache has none.
     lrutail_reflocked: Counter from Absent;
     /// Items demoted.
-    moves_to_cold: Counter from Engine;
+    moves_to_cold: Counter from Engine with Maintainer;
     /// Items promoted.
-    moves_to_warm: Counter from Engine;
+    moves_to_warm: Counter from Engine with Maintainer;
     /// Items moved within their queue.
-    moves_within_lru: Counter from Engine;
+    moves_within_lru: Counter from Engine with Maintainer;
     /// Times that a store had to make room itself.
-    direct_reclaims: Counter from Engine;
+    direct_reclaims: Counter from Engine with Maintainer;
     /// memcached's asynchronous LRU bumps; mcache has none.
-    lru_bumps_dropped: Counter from Absent;
+    lru_bumps_dropped: Counter from Absent with Maintainer;
 }

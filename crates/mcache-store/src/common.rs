@@ -14,9 +14,6 @@ use crate::ledger::Ledger;
 use crate::record::{Incoming, Record, Sequences};
 use crate::semantics::Write;
 
-/// An item fetched in so many last milliseconds was still in use when it was evicted.
-const ACTIVE_IDLE_MS_MAX: u64 = 60_000;
-
 /// All of an engine but its items and its locks.
 pub struct Common {
     pub policy: Box<dyn EvictionPolicy>,
@@ -106,12 +103,8 @@ impl Common {
             return;
         }
         counters.add(Stat::evictions, 1);
-        let attributes = &record.attributes;
-        if !attributes.fetched {
-            counters.add(Stat::evicted_unfetched, 1);
-        } else if now.clock_ms.saturating_sub(attributes.accessed_ms) < ACTIVE_IDLE_MS_MAX {
-            counters.add(Stat::evicted_active, 1);
-        }
+        counters.add(Stat::evicted_unfetched, u64::from(!record.attributes.fetched));
+        counters.add(Stat::evicted_active, u64::from(record.was_active(now)));
     }
 }
 

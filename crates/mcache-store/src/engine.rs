@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mcache_base::operation::{
     Count, Counted, Delete, Deleted, Fetch, Hit, Miss, Refusal, Store, Stored,
 };
-use mcache_base::{Item, Key, Now, Pin, Stat};
+use mcache_base::{ClassStat, Item, ItemView, Key, Now, Pin, Stat};
 
 /// What an engine is told when it is built. No setting of the server reaches below this.
 #[derive(Clone, Debug)]
@@ -69,8 +69,27 @@ pub trait StorageEngine: Send + Sync + Sized + 'static {
     /// The value of a statistic whose source is the engine.
     fn stat(&self, stat: Stat) -> u64;
 
+    /// The engine's part of a statistic of a size class. The gauges are exact while nobody is at
+    /// work.
+    fn class_stat(&self, class: usize, stat: ClassStat) -> u64 {
+        let _ = (class, stat);
+        0
+    }
+
+    /// Figures that only this engine has, by name.
+    fn figures(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// Sets the engine's counters to 0.
     fn reset_stats(&self);
+
+    /// Moves the memory limit, in bytes. Memory over it is given back now or as work goes on.
+    /// Returns whether the engine can.
+    fn set_capacity(&self, capacity: u64, now: Now) -> bool {
+        let _ = (capacity, now);
+        false
+    }
 
     /// Panics if an invariant of the engine does not hold. For tests: it looks at every item,
     /// and expects that nobody else is at work.
@@ -119,6 +138,16 @@ pub trait Access: Send + 'static {
     /// Stores a reserved value whose bytes have all arrived, under the key it was reserved for.
     fn commit(&mut self, key: Key<'_>, store: &Store, value: Self::Reservation, now: Now)
     -> Stored;
+
+    /// Shows some of the items that are alive, from `cursor` on: 0 is the beginning. Returns where
+    /// to go on, or `None` at the end.
+    ///
+    /// A call looks at about [`mcache_base::limits::WALK_STEP`] places. An item that is stored,
+    /// changed or moved meanwhile may be missed or shown twice.
+    fn walk(&mut self, cursor: u64, now: Now, visit: &mut dyn FnMut(&ItemView<'_>)) -> Option<u64> {
+        let _ = (cursor, now, visit);
+        None
+    }
 
     /// Takes an item away, or makes it less than it was.
     fn delete(&mut self, key: Key<'_>, delete: &Delete, now: Now) -> Deleted;

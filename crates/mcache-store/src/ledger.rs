@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// The bytes in use under a capacity that they never exceed.
+/// The bytes in use under a capacity that they never exceed, unless it was lowered.
 ///
 /// The counts guard no other memory, so relaxed order is enough.
 #[derive(Debug)]
 pub struct Ledger {
-    capacity: u64,
+    capacity: AtomicU64,
     used: AtomicU64,
     reserved: AtomicU64,
 }
@@ -16,12 +16,17 @@ pub struct Ledger {
 impl Ledger {
     /// An empty ledger.
     pub fn new(capacity: u64) -> Self {
-        Self { capacity, used: AtomicU64::new(0), reserved: AtomicU64::new(0) }
+        Self { capacity: capacity.into(), used: AtomicU64::new(0), reserved: AtomicU64::new(0) }
     }
 
     /// The most bytes that can be in use.
     pub fn capacity(&self) -> u64 {
-        self.capacity
+        self.capacity.load(Relaxed)
+    }
+
+    /// Moves the capacity. More than that may be in use then: nothing is to be had until less is.
+    pub fn set_capacity(&self, capacity: u64) {
+        self.capacity.store(capacity, Relaxed);
     }
 
     /// Bytes in use, reservations included.
@@ -36,7 +41,8 @@ impl Ledger {
 
     /// Takes `bytes` if they are to be had.
     pub fn try_take(&self, bytes: u64) -> bool {
-        let enough = |used: u64| used.checked_add(bytes).filter(|&sum| sum <= self.capacity);
+        let capacity = self.capacity();
+        let enough = |used: u64| used.checked_add(bytes).filter(|&sum| sum <= capacity);
         self.used.fetch_update(Relaxed, Relaxed, enough).is_ok()
     }
 
@@ -129,6 +135,8 @@ mod tests {
         ledger.give_back(4);
         assert!(ledger.try_take(4));
         assert_eq!(ledger.used(), 10);
+        ledger.set_capacity(9);
+        assert!(!ledger.try_take(0));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod sequence;
 mod simple;
 mod stripe;
 mod striped;
+mod tally;
 
 pub use engine::{Access, EngineOptions, Reservation, SizeLimit, StorageEngine};
 pub use record::{Arriving, Blob, Held};

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use mcache_base::number::Digits;
-use mcache_base::{Expiry, Item, Pin};
+use mcache_base::{Expiry, Item, ItemView, Now, Pin};
 
 use crate::engine::Reservation;
 use crate::eviction::{EvictionPolicy, Life};
 use crate::ledger::Claim;
 use crate::semantics::{Attributes, Splice, Write};
 use crate::sequence::Sequence;
+use crate::tally::{Leaving, Why};
+
+/// An item fetched in so many last milliseconds was still in use when it was evicted.
+const ACTIVE_IDLE_MS_MAX: u64 = 60_000;
 
 /// A key and its value in one allocation that many may hold and nobody changes.
 #[derive(Clone, Debug)]
@@ -162,6 +166,37 @@ impl Record {
     /// Bytes that the item takes, overhead included.
     pub fn footprint(&self) -> u64 {
         u64::from(self.life.footprint)
+    }
+
+    /// The item as a walk shows it.
+    pub fn view(&self) -> ItemView<'_> {
+        let attributes = &self.attributes;
+        ItemView {
+            key: self.blob.key(),
+            flags: attributes.flags,
+            cas: attributes.cas,
+            value_len: self.blob.value().len(),
+            expiry: attributes.expiry,
+            accessed_ms: attributes.accessed_ms,
+            fetched: attributes.fetched,
+            binary_key: attributes.binary_key,
+        }
+    }
+
+    /// Whether the item was still in use when it had to leave.
+    pub fn was_active(&self, now: Now) -> bool {
+        let idle_ms = now.clock_ms.saturating_sub(self.attributes.accessed_ms);
+        self.attributes.fetched && idle_ms < ACTIVE_IDLE_MS_MAX
+    }
+
+    /// The item as it leaves.
+    pub fn leaving(&self, why: Why) -> Leaving {
+        Leaving {
+            size: self.view().size(),
+            fetched: self.attributes.fetched,
+            expires: self.attributes.expiry != Expiry::Never,
+            why,
+        }
     }
 
     /// A handle on the item as it is now.

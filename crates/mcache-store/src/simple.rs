@@ -4,17 +4,19 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mcache_base::limits::WALK_STEP;
 use mcache_base::number::Digits;
 use mcache_base::operation::{
     Count, Counted, Delete, Deleted, Fetch, Hit, Miss, Refusal, Store, Stored,
 };
-use mcache_base::{Counters, Item, Key, Now, Stat};
+use mcache_base::{ClassStat, Item, ItemView, Key, Now, Stat, slab_class};
 
-use crate::common::{Common, count_dead, count_walked_over};
+use crate::common::Common;
 use crate::engine::{Access, EngineOptions, StorageEngine};
 use crate::ledger::Claim;
 use crate::record::{Arriving, Blob, Held, Incoming, Record};
 use crate::semantics::{self, CountPlan, DeletePlan, StorePlan, Write};
+use crate::tally::{EngineCounters, Why};
 
 /// Bytes that an item takes beside its value and one copy of its key: two allocations and a slot
 /// of the map. Resident memory grew by 223 to 338 bytes for each of 400 000 to 1 000 000 items,
@@ -29,7 +31,7 @@ pub struct SimpleStorageEngine {
 
 struct Shelf {
     items: HashMap<Vec<u8>, Record>,
-    counters: Counters,
+    counters: EngineCounters,
 }
 
 /// The engine with its lock held.
@@ -42,7 +44,7 @@ struct Open<'e> {
 impl SimpleStorageEngine {
     /// An empty engine.
     pub fn new(options: &EngineOptions) -> Self {
-        let shelf = Shelf { items: HashMap::new(), counters: Counters::default() };
+        let shelf = Shelf { items: HashMap::new(), counters: EngineCounters::default() };
         Self { common: Common::new(options, OVERHEAD), shelf: Mutex::new(shelf) }
     }
 
@@ -105,9 +107,7 @@ impl StorageEngine for SimpleStorageEngine {
         open.shelf.counters.add(Stat::lru_crawler_starts, 1);
         let checked = open.shelf.items.len() as u64;
         open.shelf.counters.add(Stat::crawler_items_checked, checked);
-        for (record, why) in open.take_dead() {
-            count_walked_over(&open.shelf.counters, &record, why);
-        }
+        open.drop_dead(Why::WalkedOver);
     }
 
     fn stat(&self, stat: Stat) -> u64 {
@@ -119,22 +119,39 @@ impl StorageEngine for SimpleStorageEngine {
             Stat::curr_items => shelf.items.len() as u64,
             Stat::hash_power_level => u64::from(slots.max(1).ilog2()),
             Stat::hash_bytes => slots * size_of::<(Vec<u8>, Record)>() as u64,
-            _ => shelf.counters.read(stat),
+            _ => shelf.counters.general.read(stat),
         }
+    }
+
+    fn class_stat(&self, class: usize, stat: ClassStat) -> u64 {
+        self.lock().counters.classes.read(class, stat)
     }
 
     fn reset_stats(&self) {
         self.lock().counters.reset();
     }
 
+    fn set_capacity(&self, capacity: u64, now: Now) -> bool {
+        let mut open = self.open(now);
+        self.common.ledger.set_capacity(capacity);
+        let _ = open.make_room(0, b""); // what is over the limit without evictions stays
+        true
+    }
+
     fn check(&self) {
         let shelf = self.lock();
         let mut footprints = self.common.ledger.reserved();
+        let (mut number, mut sizes) = (0, 0);
         for (key, record) in &shelf.items {
             assert_eq!(key, record.blob.key(), "an item lies under its own key");
             assert_eq!(record.hold().footprint(), OVERHEAD + key.len() + record.blob.value().len());
             footprints += record.footprint();
+            number += 1;
+            sizes += record.view().size() as u64;
         }
+        let sum = |stat| slab_class::ids().map(|id| shelf.counters.classes.read(id, stat)).sum();
+        let classes: [u64; 2] = [ClassStat::number, ClassStat::mem_requested].map(sum);
+        assert_eq!(classes, [number, sizes], "what the size classes hold");
         assert_eq!(footprints, self.common.ledger.used(), "what is there is what was taken");
         assert!(footprints <= self.common.ledger.capacity());
     }
@@ -183,7 +200,7 @@ impl Access for Arc<SimpleStorageEngine> {
     ) -> Result<Arriving, Refusal> {
         let mut open = self.open(now);
         let footprint = self.common.footprint(key, store.flags, len)?;
-        open.make_room(footprint, key)?;
+        open.make_room(footprint, key.bytes)?;
         Ok(Arriving::new(key.bytes, len, Claim::on(&self.common.ledger, footprint)))
     }
 
@@ -201,7 +218,9 @@ impl Access for Arc<SimpleStorageEngine> {
         match semantics::delete(current.as_ref(), delete, now, || self.next_cas()) {
             DeletePlan::Refuse(answer) => return answer,
             DeletePlan::Remove => {
-                open.remove(key.bytes);
+                if let Some(record) = open.take(key.bytes) {
+                    open.shelf.counters.classes.leave(record.view().size());
+                }
             }
             DeletePlan::Mark(attributes) => {
                 if let Ok(record) = open.live(key) {
@@ -210,12 +229,26 @@ impl Access for Arc<SimpleStorageEngine> {
             }
             DeletePlan::Clear(write) => {
                 // Only flags can make an item without a value too large: then none is left.
-                if open.write(key, &write, Incoming::Borrowed(b"")).is_err() {
-                    open.remove(key.bytes);
+                if open.write(key, &write, Incoming::Borrowed(b"")).is_err()
+                    && let Some(record) = open.take(key.bytes)
+                {
+                    open.shelf.counters.classes.leave(record.view().size());
                 }
             }
         }
         Deleted::Deleted
+    }
+
+    fn walk(&mut self, cursor: u64, now: Now, visit: &mut dyn FnMut(&ItemView<'_>)) -> Option<u64> {
+        let open = self.open(now);
+        let mut next = cursor;
+        for record in open.shelf.items.values().skip(cursor as usize).take(WALK_STEP) {
+            next += 1;
+            if self.common.death(record, now).is_none() {
+                visit(&record.view());
+            }
+        }
+        (next < open.shelf.items.len() as u64).then_some(next)
     }
 
     fn count(&mut self, key: Key<'_>, count: &Count, now: Now) -> Counted<Held> {
@@ -240,18 +273,22 @@ impl Open<'_> {
     fn live(&mut self, key: Key<'_>) -> Result<&mut Record, Miss> {
         let record = self.shelf.items.get(key.bytes).ok_or(Miss::Absent)?;
         if let Some(why) = self.common.death(record, self.now) {
-            if let Some(record) = self.remove(key.bytes) {
-                count_dead(&self.shelf.counters, &record, why);
-            }
+            self.drop_item(key.bytes, Why::Found(why));
             return Err(why);
         }
         self.shelf.items.get_mut(key.bytes).ok_or(Miss::Absent)
     }
 
-    fn remove(&mut self, key: &[u8]) -> Option<Record> {
+    fn take(&mut self, key: &[u8]) -> Option<Record> {
         let record = self.shelf.items.remove(key)?;
         self.common.release(&record);
         Some(record)
+    }
+
+    fn drop_item(&mut self, key: &[u8], why: Why) {
+        if let Some(record) = self.take(key) {
+            self.shelf.counters.leave(record.leaving(why));
+        }
     }
 
     fn write(
@@ -264,49 +301,52 @@ impl Open<'_> {
         let value_len = incoming.spliced_len(write.splice, current);
         let present = current.map_or(0, Record::footprint);
         let footprint = self.common.footprint(key, write.attributes.flags, value_len)?;
-        self.make_room(footprint.saturating_sub(present), key)?;
+        self.make_room(footprint.saturating_sub(present), key.bytes)?;
         self.common.ledger.give_back(present.saturating_sub(footprint));
 
         let current = self.shelf.items.get(key.bytes);
         let record = self.common.record(key, write, incoming, current);
         let item = record.hold();
-        self.shelf.items.insert(key.bytes.to_vec(), record);
+        self.shelf.counters.classes.enter(record.view().size());
+        if let Some(replaced) = self.shelf.items.insert(key.bytes.to_vec(), record) {
+            self.shelf.counters.classes.leave(replaced.view().size());
+        }
         self.shelf.counters.add(Stat::total_items, u64::from(write.fresh));
         Ok(item)
     }
 
-    /// Takes `bytes` of the capacity: other items than the key's own have to leave if need be.
-    fn make_room(&mut self, bytes: u64, key: Key<'_>) -> Result<(), Refusal> {
+    /// Takes `bytes` of the capacity: other items than `key`'s have to leave if need be.
+    fn make_room(&mut self, bytes: u64, key: &[u8]) -> Result<(), Refusal> {
         if self.common.ledger.try_take(bytes) {
             return Ok(());
         }
         self.shelf.counters.add(Stat::direct_reclaims, 1);
-        for (record, why) in self.take_dead() {
-            count_dead(&self.shelf.counters, &record, why);
-            self.shelf.counters.add(Stat::reclaimed, 1);
-        }
+        self.drop_dead(Why::Reclaimed);
         while !self.common.ledger.try_take(bytes) {
-            let others = self.shelf.items.iter().filter(|(other, _)| *other != key.bytes);
+            let others = self.shelf.items.iter().filter(|(other, _)| *other != key);
             let lowest = others.min_by_key(|(_, record)| record.rank);
-            let Some((victim, _)) = lowest.filter(|_| self.common.evict) else {
+            let Some((victim, record)) = lowest.filter(|_| self.common.evict) else {
                 return Err(Refusal::NoMemory);
             };
+            self.common.policy.evicted(record.rank);
+            let active = record.was_active(self.now);
             let victim = victim.clone();
-            if let Some(record) = self.remove(&victim) {
-                self.common.evicted(&record, &self.shelf.counters, self.now);
-            }
+            self.drop_item(&victim, Why::Evicted { active });
         }
         Ok(())
     }
 
     /// Takes all items out that nobody can have any more.
-    fn take_dead(&mut self) -> Vec<(Record, Miss)> {
+    fn drop_dead(&mut self, why: fn(Miss) -> Why) {
         let (common, now) = (self.common, self.now);
-        let dead = self.shelf.items.extract_if(|_, record| common.death(record, now).is_some());
-        let dead: Vec<_> = dead
-            .filter_map(|(_, record)| common.death(&record, now).map(|why| (record, why)))
-            .collect();
-        dead.iter().for_each(|(record, _)| common.release(record));
-        dead
+        let Shelf { items, counters } = &mut *self.shelf;
+        items.retain(|_, record| {
+            let death = common.death(record, now);
+            if let Some(miss) = death {
+                common.release(record);
+                counters.leave(record.leaving(why(miss)));
+            }
+            death.is_none()
+        });
     }
 }
