@@ -204,14 +204,14 @@ fn the_limit_moves_both_ways() {
     };
     fill();
     let before = bench.engine.stat(Stat::curr_items);
-    bench.engine.set_capacity(8 << 20);
+    bench.engine.set_capacity(8 << 20, NOW);
     bench.engine.maintain(NOW);
     assert!(bench.engine.stat(Stat::bytes) <= 8 << 20);
     assert_eq!(bench.engine.stat(Stat::limit_maxbytes), 8 << 20);
     let less = bench.engine.stat(Stat::curr_items);
     assert!(less < before / 3, "{less} of {before}");
     bench.engine.check();
-    bench.engine.set_capacity(32 << 20);
+    bench.engine.set_capacity(32 << 20, NOW);
     fill();
     assert!(bench.engine.stat(Stat::curr_items) * 10 > before * 9);
     bench.engine.check();

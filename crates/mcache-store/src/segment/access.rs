@@ -10,7 +10,7 @@ use mcache_base::number::Digits;
 use mcache_base::operation::{
     Count, Counted, Delete, Deleted, Fetch, Hit, Miss, Refusal, Store, Stored,
 };
-use mcache_base::{Counters, Expiry, Key, Now, Stat};
+use mcache_base::{Expiry, ItemView, Key, Now, Stat};
 
 use super::SegmentStorageEngine;
 use super::arena::Open;
@@ -23,6 +23,7 @@ use super::staged::Staged;
 use crate::engine::Access;
 use crate::eviction::QUEUES;
 use crate::semantics::{self, Attributes, CountPlan, DeletePlan, Write};
+use crate::tally::{EngineCounters, Why};
 
 /// Groups of items with about the same time to live, which lie in segments of their own.
 const TTL_CLASSES: usize = 8;
@@ -31,7 +32,7 @@ const TTL_CLASSES: usize = 8;
 pub struct SegmentAccess {
     pub(super) engine: Arc<SegmentStorageEngine>,
     pub(super) member: Member,
-    pub(super) counters: Arc<Counters>,
+    pub(super) counters: Arc<EngineCounters>,
     pub(super) open: [Option<Open>; QUEUES * TTL_CLASSES],
 }
 
@@ -107,9 +108,9 @@ impl SegmentAccess {
     /// Takes an item out that was found dead.
     #[cold]
     fn drop_dead(&self, key: Key<'_>, location: Location, why: Miss) {
-        let unfetched = !self.engine.record(location).is_fetched();
-        if self.engine.unlink(key.hash, location) && why == Miss::Expired && unfetched {
-            self.counters.add(Stat::expired_unfetched, 1);
+        if self.engine.unlink(key.hash, location) {
+            let record = self.engine.record(location);
+            self.counters.leave(self.engine.leaving(&record, Why::Found(why)));
         }
     }
 
@@ -277,6 +278,11 @@ impl Access for SegmentAccess {
         self.put(key, store, &value.pieces(), now)
     }
 
+    fn walk(&mut self, cursor: u64, now: Now, visit: &mut dyn FnMut(&ItemView<'_>)) -> Option<u64> {
+        self.begin(now);
+        self.engine.walk(cursor, now, visit)
+    }
+
     fn delete(&mut self, key: Key<'_>, delete: &Delete, now: Now) -> Deleted {
         loop {
             self.begin(now);
@@ -357,7 +363,9 @@ impl SegmentAccess {
         };
         region.remove(place);
         drop(region);
-        engine.bury(location, &engine.record(location));
+        let record = engine.record(location);
+        engine.bury(location, &record);
+        self.counters.classes.leave(engine.size_of(&record));
         Ok(())
     }
 

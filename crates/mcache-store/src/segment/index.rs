@@ -265,6 +265,20 @@ impl Locked<'_> {
         }
     }
 
+    /// The locations in about `slots` slots from `within` on, a place in the region in parts of
+    /// 2^32. Returns where to go on, or `None` at the region's end.
+    pub fn part(&self, within: u64, slots: usize, found: &mut Vec<Location>) -> Option<u64> {
+        let buckets = self.range();
+        let count = buckets.len() as u64;
+        let first = ((within * count) >> 32) as usize;
+        let last = (first + slots.div_ceil(SLOTS)).min(buckets.len());
+        for bucket in buckets.start + first..buckets.start + last {
+            let locations = self.bucket(bucket).locations.iter();
+            found.extend(locations.map(|it| it.load(Relaxed)).filter(|&location| location != 0));
+        }
+        (last < buckets.len()).then(|| ((last as u64) << 32).div_ceil(count))
+    }
+
     /// Verifies the index's invariants for this region; names the first that does not hold.
     pub fn check(&self, hashes: &impl Hashes) -> Result<(), String> {
         let mut seen = std::collections::HashSet::new();

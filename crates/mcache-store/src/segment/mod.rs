@@ -28,13 +28,14 @@ mod room;
 mod staged;
 #[allow(unsafe_code)] // walks segments
 mod upkeep;
+mod walk;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mcache_base::operation::Miss;
-use mcache_base::{Counters, Key, Now, Stat};
+use mcache_base::{ClassStat, Key, Now, Stat};
 
 pub use access::SegmentAccess;
 use arena::Arena;
@@ -52,6 +53,7 @@ use crate::engine::{EngineOptions, SizeLimit, StorageEngine};
 use crate::flush::Flush;
 use crate::hash::KeyHasher;
 use crate::sequence::Sequence;
+use crate::tally::EngineCounters;
 
 /// Bytes of capacity for each region of the index.
 const BYTES_PER_REGION: u64 = 1 << 20;
@@ -84,9 +86,9 @@ pub struct SegmentStorageEngine {
     pinned: AtomicUsize,
     reclaimer: Mutex<Reclaimer>,
     /// One a thread; the engine sums.
-    counters: Mutex<Vec<Arc<Counters>>>,
+    counters: Mutex<Vec<Arc<EngineCounters>>>,
     /// Of upkeep, which one thread does.
-    upkeep_counters: Arc<Counters>,
+    upkeep_counters: Arc<EngineCounters>,
 }
 
 impl SegmentStorageEngine {
@@ -95,7 +97,7 @@ impl SegmentStorageEngine {
         let regions = (options.capacity / BYTES_PER_REGION).clamp(2, REGIONS_MAX);
         let regions = (regions / 2 + 1).next_power_of_two() as usize;
         let epochs = Epochs::default();
-        let upkeep_counters = Arc::new(Counters::default());
+        let upkeep_counters = Arc::new(EngineCounters::default());
         let reclaimer = Mutex::new(Reclaimer::new(&epochs, crate::eviction::segment_policy()));
         let engine = Self {
             arena: Arena::new(options.capacity)?,
@@ -115,12 +117,6 @@ impl SegmentStorageEngine {
         };
         engine.balance();
         Ok(engine)
-    }
-
-    /// Moves the memory limit. Memory is given back as upkeep finds it.
-    pub fn set_capacity(&self, capacity: u64) {
-        self.capacity.store(capacity, Relaxed);
-        self.balance();
     }
 
     /// Gives segments what the index leaves of the capacity.
@@ -186,13 +182,13 @@ impl SegmentStorageEngine {
         }
     }
 
-    fn new_counters(&self) -> Arc<Counters> {
-        let counters = Arc::new(Counters::default());
+    fn new_counters(&self) -> Arc<EngineCounters> {
+        let counters = Arc::new(EngineCounters::default());
         self.all_counters().push(counters.clone());
         counters
     }
 
-    fn all_counters(&self) -> MutexGuard<'_, Vec<Arc<Counters>>> {
+    fn all_counters(&self) -> MutexGuard<'_, Vec<Arc<EngineCounters>>> {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -241,12 +237,43 @@ impl StorageEngine for SegmentStorageEngine {
             Stat::curr_items => self.index.items(),
             Stat::hash_power_level => u64::from((self.index.bytes() / 64).max(1).ilog2()),
             Stat::hash_bytes => self.index.bytes(),
-            _ => self.all_counters().iter().map(|counters| counters.read(stat)).sum(),
+            _ => self.all_counters().iter().map(|counters| counters.general.read(stat)).sum(),
         }
+    }
+
+    fn class_stat(&self, class: usize, stat: ClassStat) -> u64 {
+        let parts = self.all_counters();
+        let parts = parts.iter().map(|counters| counters.classes.read(class, stat));
+        parts.fold(0, u64::wrapping_add)
+    }
+
+    fn figures(&self) -> Vec<(&'static str, u64)> {
+        let taken = self.pool.taken();
+        vec![
+            ("segment_size", self.arena.segment_size() as u64),
+            ("segments_allowed", self.pool.allowed() as u64),
+            ("segments_taken", taken as u64),
+            ("segments_free", self.pool.free() as u64),
+            ("segments_pinned", self.pinned.load(Relaxed) as u64),
+            ("index_regions", self.index.regions() as u64),
+            ("index_bytes", self.index.bytes()),
+        ]
     }
 
     fn reset_stats(&self) {
         self.all_counters().iter().for_each(|counters| counters.reset());
+    }
+
+    /// Memory over the limit is given back as upkeep finds it. A limit over the address space
+    /// that was reserved is refused.
+    fn set_capacity(&self, capacity: u64, _now: Now) -> bool {
+        let reserved = (self.arena.segments_max() * self.arena.segment_size()) as u64;
+        if capacity > reserved {
+            return false;
+        }
+        self.capacity.store(capacity, Relaxed);
+        self.balance();
+        true
     }
 
     fn check(&self) {

@@ -100,8 +100,10 @@ impl SegmentAccess {
             }
         }
         drop(region);
+        self.counters.classes.enter(engine.size_of(&engine.record(location)));
         if let Some(Present { location: old, .. }) = present {
             let record = engine.record(old);
+            self.counters.classes.leave(engine.size_of(&record));
             if change.carries { engine.retire(old, &record) } else { engine.bury(old, &record) }
         }
         Ok((location, sequence))

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use mcache_base::operation::Miss;
-use mcache_base::{Counters, Expiry, Now, Stat};
+use mcache_base::{Expiry, Now, Stat, slab_class};
 
 use super::SegmentStorageEngine;
 use super::arena::{Open, SegmentId};
@@ -14,6 +14,7 @@ use super::record::{
     Blueprint, Draft, FRAGMENT_ENTRY, INLINE_MAX, Record, fragment_size, write_fragment,
 };
 use crate::eviction::{Candidate, QUEUES, SegmentPolicy, Verdict};
+use crate::tally::{EngineCounters, Leaving, Why};
 
 /// An item fetched in so many last milliseconds was still in use when it was evicted.
 const ACTIVE_IDLE_MS_MAX: u64 = 60_000;
@@ -47,7 +48,7 @@ pub struct Reclaimer {
 struct Emptying<'e> {
     engine: &'e SegmentStorageEngine,
     reclaimer: &'e mut Reclaimer,
-    counters: &'e Counters,
+    counters: &'e EngineCounters,
     now: Now,
     /// Whether the policy is asked: otherwise all that is alive is kept.
     judge: bool,
@@ -73,7 +74,7 @@ impl Reclaimer {
 
 impl SegmentStorageEngine {
     /// Empties one segment. The caller holds nothing of the arena and no lock.
-    pub(super) fn make_room(&self, now: Now, counters: &Counters) -> Made {
+    pub(super) fn make_room(&self, now: Now, counters: &EngineCounters) -> Made {
         let mut reclaimer = self.reclaimer();
         if self.pool.has_room(&self.arena, &self.epochs) {
             return Made::Room; // somebody else made it meanwhile
@@ -86,7 +87,7 @@ impl SegmentStorageEngine {
         &self,
         reclaimer: &mut Reclaimer,
         now: Now,
-        counters: &Counters,
+        counters: &EngineCounters,
     ) -> Made {
         if self.pool.waits(&self.arena) {
             return Made::Soon;
@@ -134,31 +135,16 @@ impl SegmentStorageEngine {
         std::iter::once(choice.queue).chain(others).find_map(take).map(|id| (id, true))
     }
 
-    /// Counts an item that leaves to make room, or because its time has passed.
-    pub(super) fn count_leaving(
-        &self,
-        record: &Record<'_>,
-        why: Option<Miss>,
-        now: Now,
-        counters: &Counters,
-        by_walk: bool,
-    ) {
-        let fetched = record.is_fetched();
-        match why {
-            Some(why) => {
-                let expired = why == Miss::Expired;
-                counters.add(Stat::expired_unfetched, u64::from(expired && !fetched));
-                let walked = if by_walk { Stat::crawler_reclaimed } else { Stat::reclaimed };
-                counters.add(walked, u64::from(expired || !by_walk));
-            }
-            None => {
-                counters.add(Stat::evictions, 1);
-                counters.add(Stat::evicted_unfetched, u64::from(!fetched));
-                let idle_ms = now.clock_ms.saturating_sub(record.accessed_ms(now));
-                let active = fetched && idle_ms < ACTIVE_IDLE_MS_MAX;
-                counters.add(Stat::evicted_active, u64::from(active));
-            }
-        }
+    /// An item that leaves.
+    pub(super) fn leaving(&self, record: &Record<'_>, why: Why) -> Leaving {
+        let expires = record.expiry() != Expiry::Never;
+        Leaving { size: self.size_of(record), fetched: record.is_fetched(), expires, why }
+    }
+
+    /// The size of a record's item, as memcached has it.
+    #[inline]
+    pub(super) fn size_of(&self, record: &Record<'_>) -> usize {
+        slab_class::item_size(record.key().len(), record.flags(), self.value_len(record))
     }
 
     /// Takes an item out of the index if it still stands there. Returns whether it did.
@@ -175,6 +161,18 @@ impl SegmentStorageEngine {
 }
 
 impl Emptying<'_> {
+    /// Counts an item that left to make room.
+    fn count_leaving(&self, record: &Record<'_>, death: Option<Miss>) {
+        let why = match death {
+            Some(miss) => Why::Reclaimed(miss),
+            None => {
+                let idle_ms = self.now.clock_ms.saturating_sub(record.accessed_ms(self.now));
+                Why::Evicted { active: record.is_fetched() && idle_ms < ACTIVE_IDLE_MS_MAX }
+            }
+        };
+        self.counters.leave(self.engine.leaving(record, why));
+    }
+
     /// Unlinks or moves everything in the segment. Returns whether nothing is left in it.
     fn run(&mut self, victim: SegmentId) -> bool {
         let mut empty = true;
@@ -210,7 +208,7 @@ impl Emptying<'_> {
             }
         }
         if engine.unlink(hash, location) {
-            engine.count_leaving(record, death, self.now, self.counters, false);
+            self.count_leaving(record, death);
             if death.is_none() {
                 self.reclaimer.policy.dropped(hash, self.queue as usize);
             }
@@ -310,7 +308,7 @@ impl Emptying<'_> {
             }
         }
         if engine.unlink(hash, owner_at) {
-            engine.count_leaving(&owner, death, self.now, self.counters, false);
+            self.count_leaving(&owner, death);
         }
         true
     }

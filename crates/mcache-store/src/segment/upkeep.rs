@@ -3,11 +3,13 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use mcache_base::{Counters, Expiry, Now, Stat};
+use mcache_base::{ClassStat, Expiry, Now, Stat, slab_class};
 
 use super::SegmentStorageEngine;
 use super::arena::SegmentId;
 use super::reclaim::Made;
+use crate::engine::StorageEngine;
+use crate::tally::{EngineCounters, Why};
 
 /// A segment of which some items have expired is looked at again after this long at the
 /// earliest, so that one with items of many times is not walked every second.
@@ -32,7 +34,7 @@ impl SegmentStorageEngine {
     }
 
     /// Walks the segments in which an item may have expired.
-    fn bury_expired(&self, now: Now, counters: &Counters) {
+    fn bury_expired(&self, now: Now, counters: &EngineCounters) {
         // While the reclaimer is held no segment is emptied, so none is used again meanwhile.
         let mut reclaimer = self.reclaimer();
         reclaimer.begin(&self.epochs);
@@ -46,7 +48,7 @@ impl SegmentStorageEngine {
         reclaimer.rest();
     }
 
-    fn bury_expired_in(&self, id: SegmentId, now: Now, counters: &Counters) {
+    fn bury_expired_in(&self, id: SegmentId, now: Now, counters: &EngineCounters) {
         let expires_ms = &self.arena.segment(id).expires_ms;
         expires_ms.store(u64::MAX, Relaxed);
         let mut next_ms = u64::MAX;
@@ -57,10 +59,12 @@ impl SegmentStorageEngine {
                     return;
                 }
                 counters.add(Stat::crawler_items_checked, 1);
+                let class = slab_class::of(self.size_of(record));
+                counters.classes.add(class, ClassStat::crawler_items_checked, 1);
                 if let Some(why) = self.death(location, record, now) {
                     let hash = self.hasher.key(record.key()).hash;
                     if self.unlink(hash, location) {
-                        self.count_leaving(record, Some(why), now, counters, true);
+                        counters.leave(self.leaving(record, Why::WalkedOver(why)));
                     }
                     return;
                 }
@@ -78,7 +82,7 @@ impl SegmentStorageEngine {
     pub(super) fn check_segments(&self) {
         let mut reclaimer = self.reclaimer();
         reclaimer.begin(&self.epochs);
-        let mut items = 0;
+        let (mut items, mut sizes) = (0, 0);
         for id in self.pool.in_use().into_iter() {
             let mut live = 0;
             // SAFETY: the reclaimer is held, and nobody else is at work.
@@ -92,6 +96,7 @@ impl SegmentStorageEngine {
                     live += self.arena.rounded(record.size()) as u32;
                     if !record.is_fragment() {
                         items += 1;
+                        sizes += self.size_of(record) as u64;
                         let found = self.find(self.hasher.key(record.key()));
                         assert_eq!(found, Some(location), "a live record stands in the index");
                         for (part, len) in record.fragments_if_any() {
@@ -105,6 +110,9 @@ impl SegmentStorageEngine {
             assert_eq!(live, counted, "live bytes of segment {id}");
         }
         assert_eq!(items, self.index.items(), "items in segments and in the index");
+        let sum = |stat| slab_class::ids().map(|id| self.class_stat(id, stat)).sum();
+        let classes: [u64; 2] = [ClassStat::number, ClassStat::mem_requested].map(sum);
+        assert_eq!(classes, [items, sizes], "what the size classes hold");
         reclaimer.rest();
     }
 }
