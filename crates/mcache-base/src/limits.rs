@@ -54,6 +54,16 @@ pub const ACCEPT_RETRY_MS: u64 = 20;
 /// Milliseconds that a stopping server goes on sending answers to peers that read slowly.
 pub const STOP_GRACE_MS: u64 = 1000;
 
+/// Bytes of a UDP packet, header included: answers are split so that none is fragmented.
+pub const UDP_PACKET_MAX: usize = 1400;
+
+/// Longest answer to a datagram, in bytes. A longer one is not sent at all.
+pub const UDP_REPLY_MAX: usize = 16 << 20;
+
+/// How many times as long as its request a datagram's answer may be, unless whoever asked is on
+/// the list of those who may have more. A longer one is not sent at all.
+pub const UDP_AMPLIFICATION_MAX: usize = 3;
+
 /// Events a worker takes from the kernel at once; the others wait for its next turn.
 pub const EVENTS_PER_WAIT: usize = 1024;
 

@@ -4,6 +4,7 @@ pub mod driver;
 pub mod epoll;
 pub mod listeners;
 pub mod socket;
+pub mod udp;
 
 pub use driver::{ConnectionId, Driver, Event, Received, Send, Wake};
 pub use epoll::EpollDriver;

@@ -1,4 +1,4 @@
-//! All listening sockets of a server, waited for at once.
+//! All sockets that a server is found at; those that listen are waited for at once.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -9,12 +9,15 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::epoll::EpollWaker;
 use crate::socket::{ListenAddress, Listener};
+use crate::udp::DatagramSocket;
 
-/// The listening sockets of a server.
+/// The sockets that a server is found at.
 pub struct Listeners {
     poll: Poll,
     events: Events,
     waker: EpollWaker,
+    addresses: Vec<ListenAddress>,
+    datagrams: Vec<DatagramSocket>,
     listeners: Vec<Waiting>,
     /// The listener whose turn it is: a flood on one must not shut out the others.
     turn: usize,
@@ -31,21 +34,49 @@ impl Listeners {
     pub fn bind(addresses: &[ListenAddress], backlog: u32) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = EpollWaker::new(&poll)?;
-        let mut listeners = Vec::with_capacity(addresses.len());
-        for (token, address) in addresses.iter().enumerate() {
-            let listener = Listener::bind(address, backlog)
+        let events = Events::with_capacity(addresses.len() + 1);
+        let mut all = Self {
+            poll,
+            events,
+            waker,
+            addresses: Vec::with_capacity(addresses.len()),
+            datagrams: Vec::new(),
+            listeners: Vec::new(),
+            turn: 0,
+        };
+        for address in addresses {
+            all.add(address, backlog)
                 .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
-            let fd = listener.as_fd().as_raw_fd();
-            poll.registry().register(&mut SourceFd(&fd), Token(token), Interest::READABLE)?;
-            listeners.push(Waiting { listener, ready: true });
         }
-        let events = Events::with_capacity(listeners.len() + 1);
-        Ok(Self { poll, events, waker, listeners, turn: 0 })
+        Ok(all)
+    }
+
+    fn add(&mut self, address: &ListenAddress, backlog: u32) -> io::Result<()> {
+        let listener = match address {
+            ListenAddress::Tcp(address) => Listener::tcp(*address, backlog)?,
+            ListenAddress::Unix { path, mode } => Listener::unix(path, *mode, backlog)?,
+            ListenAddress::Udp(address) => {
+                let socket = DatagramSocket::bind(*address)?;
+                self.addresses.push(ListenAddress::Udp(socket.address()));
+                self.datagrams.push(socket);
+                return Ok(());
+            }
+        };
+        let (fd, token) = (listener.as_fd().as_raw_fd(), Token(self.listeners.len()));
+        self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        self.addresses.push(listener.address().clone());
+        self.listeners.push(Waiting { listener, ready: true });
+        Ok(())
     }
 
     /// Where they listen, with the ports that the system chose.
     pub fn addresses(&self) -> impl Iterator<Item = &ListenAddress> {
-        self.listeners.iter().map(|waiting| waiting.listener.address())
+        self.addresses.iter()
+    }
+
+    /// Takes the UDP ports out: they are not listened on but served.
+    pub fn take_datagrams(&mut self) -> Vec<DatagramSocket> {
+        std::mem::take(&mut self.datagrams)
     }
 
     /// What interrupts a wait from another thread.

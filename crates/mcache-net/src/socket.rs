@@ -1,4 +1,4 @@
-//! Listening sockets: TCP over IPv4 and IPv6, and Unix sockets.
+//! Where a server listens, and its listening sockets: TCP over IPv4 and IPv6, and Unix sockets.
 
 use std::fmt;
 use std::fs;
@@ -16,6 +16,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 pub enum ListenAddress {
     /// A TCP port; port 0 lets the system choose one.
     Tcp(SocketAddr),
+    /// A UDP port; port 0 lets the system choose one.
+    Udp(SocketAddr),
     /// A Unix socket.
     Unix {
         /// Its path. A socket that lies there is replaced; any other file is an error.
@@ -29,6 +31,7 @@ impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::Udp(address) => write!(f, "udp:{address}"),
             Self::Unix { path, .. } => path.display().fmt(f),
         }
     }
@@ -43,15 +46,6 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds and listens; `backlog` connections may wait to be accepted.
-    pub fn bind(address: &ListenAddress, backlog: u32) -> io::Result<Self> {
-        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-        match address {
-            ListenAddress::Tcp(address) => Self::bind_tcp(*address, backlog),
-            ListenAddress::Unix { path, mode } => Self::bind_unix(path, *mode, backlog),
-        }
-    }
-
     /// Where it listens, with the port that the system chose.
     pub fn address(&self) -> &ListenAddress {
         &self.address
@@ -63,7 +57,8 @@ impl Listener {
         Ok(rustix::net::accept_with(&self.socket, flags)?)
     }
 
-    fn bind_tcp(address: SocketAddr, backlog: i32) -> io::Result<Self> {
+    /// Binds a TCP port and listens; `backlog` connections may wait to be accepted.
+    pub fn tcp(address: SocketAddr, backlog: u32) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         if address.is_ipv6() {
             // So that the same port can be bound for IPv4 beside it.
@@ -75,12 +70,13 @@ impl Listener {
         socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
-        socket.listen(backlog)?;
+        socket.listen(clamp(backlog))?;
         let bound = socket.local_addr()?.as_socket().unwrap_or(address);
         Ok(Self { socket, address: ListenAddress::Tcp(bound), _file: None })
     }
 
-    fn bind_unix(path: &Path, mode: u32, backlog: i32) -> io::Result<Self> {
+    /// Binds a Unix socket and listens; `backlog` connections may wait to be accepted.
+    pub fn unix(path: &Path, mode: u32, backlog: u32) -> io::Result<Self> {
         let is_socket = |metadata: fs::Metadata| metadata.file_type().is_socket();
         if fs::symlink_metadata(path).is_ok_and(is_socket) {
             fs::remove_file(path)?; // left behind by a server that was killed
@@ -92,10 +88,14 @@ impl Listener {
         // Nobody can connect before listen(), so the mode is never too wide for a moment, and
         // the umask, which all threads share, is left alone.
         fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o777))?;
-        socket.listen(backlog)?;
+        socket.listen(clamp(backlog))?;
         let address = ListenAddress::Unix { path: path.to_owned(), mode };
         Ok(Self { socket, address, _file: Some(file) })
     }
+}
+
+fn clamp(backlog: u32) -> i32 {
+    i32::try_from(backlog).unwrap_or(i32::MAX)
 }
 
 /// Sends a few last bytes if the socket takes them at once, and closes it.

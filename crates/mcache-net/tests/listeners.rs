@@ -34,6 +34,7 @@ fn hear(address: &ListenAddress) -> Vec<u8> {
         ListenAddress::Tcp(address) => {
             TcpStream::connect(address).unwrap().read_to_end(&mut heard).unwrap()
         }
+        ListenAddress::Udp(_) => panic!("{address} is not connected to"),
         ListenAddress::Unix { path, .. } => {
             UnixStream::connect(path).unwrap().read_to_end(&mut heard).unwrap()
         }

@@ -8,6 +8,7 @@
 
 pub mod binary;
 pub mod codec;
+pub mod datagram;
 mod meta;
 pub mod outcome;
 #[allow(clippy::indexing_slicing)] // its own positions, never the peer's numbers

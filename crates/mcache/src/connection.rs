@@ -141,7 +141,7 @@ impl<E: StorageEngine> Connection<E> {
 }
 
 /// Lets the session serve. A panic costs this connection, not the others: `None`.
-fn serve<E: StorageEngine>(
+pub fn serve<E: StorageEngine>(
     session: &mut Session<E>,
     input: &[u8],
     out: &mut Output<E::Pin>,

@@ -82,15 +82,12 @@ impl Drop for PidFile {
     }
 }
 
-/// Writes the TCP ports to the file that the environment names, if it does.
+/// Writes the ports to the file that the environment names, if it does.
 fn write_port_file<'a>(addresses: impl Iterator<Item = &'a ListenAddress>) -> Result<(), Failure> {
     let Some(path) = std::env::var_os(PORT_FILE_VARIABLE).map(PathBuf::from) else {
         return Ok(());
     };
     let text = port_lines(addresses);
-    if text.is_empty() {
-        return Ok(());
-    }
     let temporary = beside(&path, "lck");
     fs::write(&temporary, text)
         .and_then(|()| fs::rename(&temporary, &path))
@@ -102,6 +99,8 @@ fn port_lines<'a>(addresses: impl Iterator<Item = &'a ListenAddress>) -> String 
         .filter_map(|address| match address {
             ListenAddress::Tcp(SocketAddr::V4(it)) => Some(format!("TCP INET: {}\n", it.port())),
             ListenAddress::Tcp(SocketAddr::V6(it)) => Some(format!("TCP INET6: {}\n", it.port())),
+            ListenAddress::Udp(SocketAddr::V4(it)) => Some(format!("UDP INET: {}\n", it.port())),
+            ListenAddress::Udp(SocketAddr::V6(it)) => Some(format!("UDP INET6: {}\n", it.port())),
             ListenAddress::Unix { .. } => None,
         })
         .collect()

@@ -9,7 +9,7 @@ use mcache_store::eviction::policy;
 use crate::failure::Failure;
 use crate::logging;
 use crate::options::ServerOptions;
-use crate::settings::{Habits, ListenOn, Settings};
+use crate::settings::{Habits, ListenOn, Port, Settings};
 
 /// Says in the log what is started, and which of the options change nothing.
 pub fn report(settings: &Settings) {
@@ -42,6 +42,7 @@ pub fn engine_options(settings: &Settings) -> Result<EngineOptions, Failure> {
 pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
     Ok(ServerOptions {
         listeners: listeners(settings)?,
+        udp_allow: settings.udp_allow.clone(),
         protocols: settings.protocols,
         backlog: settings.backlog,
         threads: settings.threads as usize,
@@ -54,19 +55,30 @@ pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
     })
 }
 
-/// Where to listen: the unix socket, and TCP unless the unix socket takes its place.
+/// Where to listen: the unix socket, and the ports unless the unix socket takes their place.
 fn listeners(settings: &Settings) -> Result<Vec<ListenAddress>, Failure> {
     let mut addresses = Vec::new();
-    let mut with_tcp = true;
+    let mut with_ports = true;
     if let Some(path) = &settings.unix_socket {
         let path = std::path::absolute(path)
             .map_err(|error| Failure::system(format!("{}: {error}", path.display())))?;
         addresses.push(ListenAddress::Unix { path, mode: settings.unix_mask });
-        with_tcp = settings.habits == Habits::Mcache
-            && (settings.is_given("port") || settings.is_given("listen"));
+        with_ports = settings.habits == Habits::Mcache
+            && ["port", "udp_port", "listen"].iter().any(|name| settings.is_given(name));
     }
-    let Some(port) = settings.port.to_bind().filter(|_| with_tcp) else { return Ok(addresses) };
+    if with_ports {
+        let tcp = sockets(settings, settings.port)?;
+        addresses.extend(tcp.into_iter().map(ListenAddress::Tcp));
+        let udp = sockets(settings, settings.udp_port)?;
+        addresses.extend(udp.into_iter().map(ListenAddress::Udp));
+    }
+    Ok(addresses)
+}
+
+/// The interfaces that `-l` names, with `port` where it names none; none if the port is off.
+fn sockets(settings: &Settings, port: Port) -> Result<Vec<SocketAddr>, Failure> {
     let mut sockets = Vec::new();
+    let Some(port) = port.to_bind() else { return Ok(sockets) };
     if settings.listen.is_empty() {
         let hosts = match settings.habits {
             Habits::Mcache => (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST),
@@ -81,8 +93,7 @@ fn listeners(settings: &Settings) -> Result<Vec<ListenAddress>, Failure> {
             Some(host) => resolve(listener, host, port, &mut sockets)?,
         }
     }
-    addresses.extend(sockets.into_iter().map(ListenAddress::Tcp));
-    Ok(addresses)
+    Ok(sockets)
 }
 
 /// The same interface in both versions of IP; version 6 only where the system has it.
@@ -129,7 +140,7 @@ mod tests {
         let options = server_options(&settings).expect(line);
         // Whether version 6 is there depends on the machine.
         let shown = options.listeners.iter().map(ToString::to_string);
-        shown.filter(|address| !address.starts_with('[')).collect()
+        shown.filter(|address| !address.contains('[')).collect()
     }
 
     #[test]
@@ -147,6 +158,12 @@ mod tests {
             (Mcache, "-s /a/b -p 1", &["/a/b", "127.0.0.1:1"]),
             (Memcached, "-s /a/b -p 1", &["/a/b"]),
             (Mcache, "-s /a/b -p 0", &["/a/b"]),
+            (Mcache, "-U 2", &["127.0.0.1:2", "udp:127.0.0.1:2"]),
+            (Mcache, "-U -1", &["127.0.0.1:0", "udp:127.0.0.1:0"]),
+            (Mcache, "-U 2 -p 1", &["127.0.0.1:1", "udp:127.0.0.1:2"]),
+            (Mcache, "-U 2 -p 0", &["udp:127.0.0.1:2"]),
+            (Memcached, "-U 2 -s /a/b", &["/a/b"]),
+            (Memcached, "-p 0", &[]),
         ];
         for (habits, line, expected) in rows {
             assert_eq!(addresses(*habits, line), *expected, "{line}");

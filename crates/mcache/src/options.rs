@@ -6,11 +6,15 @@ use std::time::Duration;
 use mcache_net::ListenAddress;
 use mcache_protocol::{Protocols, StatLine};
 
+use crate::network::Network;
+
 /// What a server is told when it is started.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// Where to listen; at least one.
     pub listeners: Vec<ListenAddress>,
+    /// Who may be sent answers over UDP that are much longer than their requests.
+    pub udp_allow: Vec<Network>,
     /// Protocols spoken on all of them.
     pub protocols: Protocols,
     /// Connections that may wait to be accepted, per listener.
@@ -33,9 +37,9 @@ pub struct ServerOptions {
 
 impl ServerOptions {
     /// Descriptors of the server itself, beside those of connections: the standard three, the
-    /// acceptor's two, two per worker, the listeners.
+    /// acceptor's two, two per worker, the listeners, two to wait for UDP.
     pub fn descriptors(&self) -> usize {
-        5 + 2 * self.threads + self.listeners.len()
+        7 + 2 * self.threads + self.listeners.len()
     }
 }
 
@@ -54,6 +58,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             listeners: vec![ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 11211)))],
+            udp_allow: Network::LOOPBACK.to_vec(),
             protocols: Protocols::Negotiated,
             backlog: 1024,
             threads: 4,

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use mcache_net::udp::Datagrams;
 use mcache_net::{Driver, EpollDriver, ListenAddress, Listeners, Wake};
 use mcache_store::StorageEngine;
 
 use crate::acceptor::Acceptor;
+use crate::datagrams::DatagramServer;
 use crate::mailbox::Mailbox;
 use crate::options::ServerOptions;
 use crate::shared::Shared;
@@ -33,7 +35,7 @@ impl Server {
 
     /// Starts the threads on listeners that are bound already.
     pub fn start_on<E: StorageEngine>(
-        listeners: Listeners,
+        mut listeners: Listeners,
         options: ServerOptions,
         engine: Arc<E>,
     ) -> io::Result<Self> {
@@ -45,11 +47,18 @@ impl Server {
         let mailboxes: Arc<[_]> =
             drivers.iter().map(|driver| Mailbox::new(driver.waker())).collect();
         let shared = Arc::new(Shared::new(options));
-        let stopper = Stopper::new(&shared, &listeners, &mailboxes);
+        let datagrams = listeners.take_datagrams();
+        let udp = if datagrams.is_empty() { None } else { Some(Datagrams::new(datagrams)?) };
+        let own: Vec<_> = udp.iter().map(Datagrams::waker).chain([listeners.waker()]).collect();
+        let stopper = Stopper::new(&shared, own, &mailboxes);
 
         let mut server = Self { addresses, stopper, threads: Vec::new() };
         let acceptor = Acceptor::new(listeners, mailboxes.clone(), shared.clone());
         server.spawn("acceptor".to_owned(), move || acceptor.run())?;
+        if let Some(sockets) = udp {
+            let datagrams = DatagramServer::new(sockets, engine.clone(), shared.clone());
+            server.spawn("udp".to_owned(), move || datagrams.run())?;
+        }
         for (index, driver) in drivers.into_iter().enumerate() {
             let (engine, shared, mailboxes) = (engine.clone(), shared.clone(), mailboxes.clone());
             server.spawn(format!("worker-{index}"), move || {
@@ -128,12 +137,12 @@ pub struct Stopper {
 impl Stopper {
     fn new<W: Wake>(
         shared: &Arc<Shared>,
-        listeners: &Listeners,
+        own: Vec<impl Wake>,
         mailboxes: &Arc<[Mailbox<W>]>,
     ) -> Self {
-        let (acceptor, mailboxes) = (listeners.waker(), mailboxes.clone());
+        let mailboxes = mailboxes.clone();
         let wake_all = move || {
-            acceptor.wake();
+            own.iter().for_each(Wake::wake);
             mailboxes.iter().for_each(Mailbox::wake);
         };
         Self { shared: shared.clone(), wake_all: Arc::new(wake_all) }

@@ -146,8 +146,8 @@ impl Settings {
             settings.apply(in_file.iter().filter(|it| !overruled(it)))?;
         }
         settings.apply(said.iter())?;
+        settings.settle();
         settings.check()?;
-        settings.threads_per_udp = if settings.listen.len() > 1 { 1 } else { settings.threads };
         Ok(Invocation::Serve(Box::new(settings)))
     }
 
@@ -191,6 +191,13 @@ impl Settings {
         Ok(())
     }
 
+    /// Fills in what follows from other settings.
+    fn settle(&mut self) {
+        if self.udp_port != Port::Off && !self.is_given("port") {
+            self.port = self.udp_port;
+        }
+    }
+
     /// Checks what only shows when all settings are known.
     fn check(&self) -> Result<(), Failure> {
         if let SizeLimit::Item(limit) = self.item_size {
@@ -217,7 +224,8 @@ impl Settings {
                 self.napi_ids, self.threads
             )));
         }
-        if self.port == Port::Off && self.unix_socket.is_none() {
+        let nowhere = [self.port, self.udp_port] == [Port::Off; 2] && self.unix_socket.is_none();
+        if nowhere && self.habits == Habits::Mcache {
             return Err(Failure::usage("nothing to listen on: port 0 and no unix socket"));
         }
         Ok(())

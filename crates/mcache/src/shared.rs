@@ -18,7 +18,7 @@ pub struct Shared {
     pub options: ServerOptions,
     /// The server's clock.
     pub clock: Clock,
-    /// The workers' counters, each written by its worker alone.
+    /// The workers' counters, each written by its worker alone, and the UDP thread's.
     pub counters: Vec<Counters>,
     /// The connections.
     pub connections: Connections,
@@ -49,7 +49,7 @@ pub struct Connections {
 impl Shared {
     /// The state of a server that is about to start.
     pub fn new(options: ServerOptions) -> Self {
-        let counters = (0..options.threads).map(|_| Counters::default()).collect();
+        let counters = (0..=options.threads).map(|_| Counters::default()).collect();
         Self {
             options,
             clock: Clock::start(),
@@ -59,6 +59,11 @@ impl Shared {
             stop_lock: Mutex::new(()),
             stopped: Condvar::new(),
         }
+    }
+
+    /// The counters that the UDP thread writes.
+    pub fn udp_counters(&self) -> &Counters {
+        &self.counters[self.options.threads]
     }
 
     /// Whether the server is to stop.

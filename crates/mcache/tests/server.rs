@@ -290,7 +290,7 @@ fn two_servers_share_nothing() {
 fn the_defaults_are_loopback_only() {
     let options = ServerOptions::default();
     let loopback = |address: &ListenAddress| match address {
-        ListenAddress::Tcp(address) => address.ip().is_loopback(),
+        ListenAddress::Tcp(address) | ListenAddress::Udp(address) => address.ip().is_loopback(),
         ListenAddress::Unix { .. } => true,
     };
     assert!(options.listeners.iter().all(loopback));

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// The TCP port of listeners that name none.
+/// The port of listeners that name none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
-    /// 0: no TCP.
+    /// 0: none.
     Off,
     /// -1: one that the system chooses.
     Chosen,
@@ -25,7 +25,7 @@ impl Port {
         }
     }
 
-    /// The number to bind: 0 lets the system choose. `None` without TCP.
+    /// The number to bind: 0 lets the system choose.
     pub fn to_bind(self) -> Option<u16> {
         match self {
             Self::Off => None,

@@ -9,6 +9,7 @@ use mcache_store::SizeLimit;
 use mcache_store::eviction::POLICIES;
 
 use super::{Engine, ListenOn, Port};
+use crate::network::Network;
 use crate::options::IdlePolicy;
 
 /// What came of reading; the error says what the text should have been.
@@ -130,17 +131,20 @@ pub fn permissions(field: &mut u32, text: &str) -> Reading {
     Ok(())
 }
 
-/// A TCP port.
+/// A port.
 pub fn port(field: &mut Port, text: &str) -> Reading {
     *field =
         Port::parse(text).ok_or("should be a port from 1 to 65535, 0 for none or -1 for any")?;
     Ok(())
 }
 
-/// A UDP port: none, so far.
-pub fn no_udp(field: &mut u16, text: &str) -> Reading {
-    number::<u16, 0, 65_535>(field, text)?;
-    if *field == 0 { Ok(()) } else { Err("UDP is not supported yet, only 0".to_owned()) }
+/// Networks, instead of those already there; an empty text is none.
+pub fn networks(field: &mut Vec<Network>, text: &str) -> Reading {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    *field = parts
+        .map(|part| Network::parse(part).ok_or("should be addresses, or networks as 10.0.0.0/8"))
+        .collect::<Result<_, _>>()?;
+    Ok(())
 }
 
 /// One or more listeners, in addition to those already there.

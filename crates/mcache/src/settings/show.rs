@@ -6,6 +6,7 @@ use mcache_protocol::Protocols;
 use mcache_store::SizeLimit;
 
 use super::{Engine, ListenOn};
+use crate::network::Network;
 use crate::options::IdlePolicy;
 
 /// What memcached prints for a text that is not set.
@@ -57,6 +58,12 @@ pub fn listeners(value: &Vec<ListenOn>) -> String {
     if value.is_empty() {
         return UNSET.to_owned();
     }
+    value.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// A comma list.
+#[expect(clippy::ptr_arg, reason = "shows a field")]
+pub fn networks(value: &Vec<Network>) -> String {
     value.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 

@@ -11,6 +11,7 @@ use mcache_protocol::Protocols;
 use mcache_store::SizeLimit;
 
 use super::{Engine, Habits, ListenOn, Port, Setting, Spelling, read, show};
+use crate::network::Network;
 use crate::options::IdlePolicy;
 
 const KIB: u64 = 1 << 10;
@@ -105,10 +106,18 @@ settings! {
         ["-p" "--port"] "PORT" => read::port;
         stat "tcpport";
 
-    /// UDP port to listen on; only 0 (none) is supported yet.
-    udp_port: u16 = 0, 0 => show::plain;
-        ["-U" "--udp-port"] "PORT" => read::no_udp;
+    /// UDP port to serve; 0 for none, -1 for one that the system chooses. Without -p it is the
+    /// TCP port too.
+    udp_port: Port = Port::Off, Port::Off => show::plain;
+        ["-U" "--udp-port"] "PORT" => read::port;
         stat "udpport";
+
+    /// Who may be sent answers over UDP that are more than three times as long as their requests,
+    /// as addresses or networks with commas between them: mcache's default is this machine,
+    /// memcached's everybody. Others get no such answer, because a sender's address can be forged.
+    udp_allow: Vec<Network> = Network::LOOPBACK.to_vec(), Network::EVERYBODY.to_vec()
+        => show::networks;
+        ["--udp-allow"] "NETWORKS" => read::networks;
 
     /// Interfaces to listen on, as ADDRESS, HOST:PORT or [V6]:PORT: several with commas, or the
     /// option repeated. Without it mcache listens on loopback, memcached on all interfaces.
@@ -177,7 +186,7 @@ settings! {
         stat "num_threads";
 
     /// Threads that serve each UDP port.
-    threads_per_udp: u32 = 0, 0 => show::plain;
+    threads_per_udp: u32 = 1, 1 => show::plain;
         stat "num_threads_per_udp";
 
     /// What ends the prefix of a key for `stats detail`.

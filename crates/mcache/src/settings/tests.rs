@@ -103,7 +103,8 @@ fn bad_command_lines_are_refused_in_one_clear_line() {
         ("-p abc", USAGE, "-p abc: should be a port from 1 to 65535, 0 for none or -1 for any"),
         ("-p 65536", USAGE, "-p 65536: should be a port from 1 to 65535, 0 for none or -1 for any"),
         ("-p 0", USAGE, "nothing to listen on: port 0 and no unix socket"),
-        ("-U 11211", USAGE, "-U 11211: UDP is not supported yet, only 0"),
+        ("-U x", USAGE, "-U x: should be a port from 1 to 65535, 0 for none or -1 for any"),
+        ("--udp-allow 10", USAGE, "--udp-allow 10: should be addresses, or networks as 10.0.0.0/8"),
         ("-m 0", USAGE, "-m 0: should be a number from 1 to 1099511627776"),
         (
             "--cap 0",
@@ -208,7 +209,7 @@ fn stats_settings_has_memcacheds_names_in_its_order() {
     let text: Vec<_> = lines.iter().map(|line| format!("{} {}", line.name, line.value)).collect();
     let expected = "maxbytes 67108864,maxconns 1024,tcpport 11300,udpport 0,inter NULL,\
         verbosity 0,oldest 0,evictions off,domain_socket NULL,umask 700,shutdown_command no,\
-        growth_factor 1.25,chunk_size 48,num_threads 4,num_threads_per_udp 4,stat_key_prefix :,\
+        growth_factor 1.25,chunk_size 48,num_threads 4,num_threads_per_udp 1,stat_key_prefix :,\
         detail_enabled no,reqs_per_event 20,cas_enabled yes,tcp_backlog 1024,\
         binding_protocol auto-negotiate,auth_enabled_sasl no,auth_enabled_ascii no,\
         item_size_max 1048576,maxconns_fast yes,hashpower_init 0,slab_reassign yes,\

@@ -1,0 +1,130 @@
+//! The UDP thread: one session for each datagram, its answer in as many as it takes.
+//!
+//! A sender's address is easily forged, and a server that answers a small request with a large
+//! answer floods whoever is named in it. So only who is on the list of
+//! [`crate::ServerOptions::udp_allow`] gets any answer; the others get none that is more than
+//! [`UDP_AMPLIFICATION_MAX`] times what they sent.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use mcache_base::limits::{RECEIVE_CHUNK, UDP_AMPLIFICATION_MAX, UDP_REPLY_MAX};
+use mcache_base::{Outgoing, Stat};
+use mcache_net::udp::{Datagram, Datagrams};
+use mcache_protocol::{Output, datagram};
+use mcache_session::{Context, Next, Session};
+use mcache_store::{Access, StorageEngine};
+
+use crate::connection::serve;
+use crate::shared::Shared;
+
+/// Serves the UDP ports.
+pub struct DatagramServer<E: StorageEngine> {
+    sockets: Datagrams,
+    access: E::Access,
+    engine: Arc<E>,
+    shared: Arc<Shared>,
+    buffer: Box<[u8]>,
+    out: Output<E::Pin>,
+    answer: Vec<u8>,
+}
+
+impl<E: StorageEngine> DatagramServer<E> {
+    /// A thread's worth of server for `sockets`.
+    pub fn new(sockets: Datagrams, engine: Arc<E>, shared: Arc<Shared>) -> Self {
+        Self {
+            sockets,
+            access: engine.access(),
+            engine,
+            shared,
+            buffer: vec![0; RECEIVE_CHUNK].into_boxed_slice(),
+            out: Output::default(),
+            answer: Vec::new(),
+        }
+    }
+
+    /// Serves until the server is to stop.
+    pub fn run(mut self) -> io::Result<()> {
+        while !self.shared.is_stopping() {
+            match self.sockets.receive(&mut self.buffer) {
+                Some(request) => self.answer(&request),
+                None => self.sockets.wait()?,
+            }
+            self.access.rest();
+        }
+        Ok(())
+    }
+
+    /// Serves the commands of a datagram, and sends their answer if it is not too long.
+    fn answer(&mut self, request: &Datagram) {
+        let buffer = std::mem::take(&mut self.buffer);
+        let packet = buffer.get(..request.len).unwrap_or_default();
+        if let Some(frame) = datagram::decode(packet) {
+            let allowed = &self.shared.options.udp_allow;
+            let most = if allowed.iter().any(|network| network.contains(request.from.ip())) {
+                UDP_REPLY_MAX
+            } else {
+                UDP_AMPLIFICATION_MAX * packet.len()
+            };
+            let shared = self.shared.clone();
+            let counters = shared.udp_counters();
+            counters.add(Stat::bytes_read, packet.len() as u64);
+            if self.converse(frame.payload, most) {
+                datagram::encode(frame.id, &self.answer, |packet| {
+                    if self.sockets.answer(request, packet) {
+                        counters.add(Stat::bytes_written, packet.len() as u64);
+                    }
+                });
+            }
+            self.answer.clear();
+            self.answer.shrink_to(RECEIVE_CHUNK);
+        }
+        self.buffer = buffer;
+    }
+
+    /// Lets a session serve `input`. Whether its answer comes to at most `most` bytes, headers
+    /// included; what the commands do is done in any case.
+    fn converse(&mut self, input: &[u8], most: usize) -> bool {
+        let mut session = Session::<E>::new(self.shared.options.protocols);
+        let mut context = Context {
+            engine: &*self.engine,
+            access: &mut self.access,
+            now: self.shared.clock.now(),
+            counters: self.shared.udp_counters(),
+            host: &*self.shared,
+            requests_per_turn: self.shared.options.requests_per_turn,
+        };
+        let mut rest = input;
+        loop {
+            let Some(served) = serve(&mut session, rest, &mut self.out, &mut context) else {
+                self.out.clear();
+                return false;
+            };
+            let headers = self.answer.len().div_ceil(datagram::PAYLOAD) * datagram::HEADER;
+            let fits = self.answer.len() + self.out.unsent() + headers.max(datagram::HEADER);
+            if fits > most {
+                self.out.clear();
+                return false;
+            }
+            empty_into(&mut self.out, &mut self.answer);
+            rest = rest.get(served.consumed..).unwrap_or_default();
+            match served.next {
+                Next::Turn | Next::Send => {}
+                Next::Receive | Next::Close => return true,
+            }
+        }
+    }
+}
+
+/// Moves what waits to be sent behind `answer`.
+fn empty_into(out: &mut impl Outgoing, answer: &mut Vec<u8>) {
+    while !out.is_empty() {
+        let before = answer.len();
+        let mut slices = [IoSlice::new(&[]); 8];
+        let filled = out.gather(&mut slices);
+        for slice in &slices[..filled] {
+            answer.extend_from_slice(slice);
+        }
+        out.advance(answer.len() - before);
+    }
+}
