@@ -34,6 +34,9 @@ pub const OUTPUT_HIGH_WATER: usize = 256 << 10;
 /// Pinned values waiting to be sent at which a session stops serving until some have gone out.
 pub const OUTPUT_PINS_MAX: usize = 64;
 
+/// Requests that a session looks ahead, to bring what they will read nearer.
+pub const REQUESTS_AHEAD: usize = 16;
+
 /// Bytes a worker reads from a socket at once.
 pub const RECEIVE_CHUNK: usize = 64 << 10;
 

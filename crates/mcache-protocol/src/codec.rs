@@ -4,6 +4,7 @@ use mcache_base::limits::KEY_MAX;
 use mcache_base::operation::Store;
 use mcache_base::{Item, Now};
 
+use crate::ahead;
 use crate::binary;
 use crate::meta;
 use crate::outcome::{Outcome, WireError};
@@ -107,6 +108,15 @@ impl Codec {
             return binary::decode(input);
         }
         self.text.decode(input, scratch)
+    }
+
+    /// Collects keys that the next requests are about, as far as that is cheap to tell. A hint.
+    #[inline]
+    pub fn ahead<'b>(&self, input: &'b [u8], keys: &mut [&'b [u8]]) -> usize {
+        match self.binary {
+            Some(is_binary) => ahead::keys(input, is_binary, self.in_list(), keys),
+            None => 0,
+        }
     }
 
     /// Whether the last request was one of a list that goes on: its answers are one answer, and

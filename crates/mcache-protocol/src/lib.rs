@@ -6,6 +6,7 @@
 // What a peer sends must not be able to make a server panic.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod ahead;
 pub mod binary;
 pub mod codec;
 pub mod datagram;

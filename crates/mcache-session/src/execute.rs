@@ -5,6 +5,7 @@ use mcache_base::operation::{Refusal, StoreMode, Stored};
 use mcache_protocol::{Outcome, Request, Style, WireError};
 use mcache_store::{Access, StorageEngine};
 
+use crate::lookahead::Lookahead;
 use crate::reports;
 use crate::session::Context;
 use crate::tally;
@@ -27,29 +28,30 @@ pub(crate) enum Value<'b, R> {
 #[inline]
 pub(crate) fn execute<'c, E: StorageEngine>(
     request: &Request<'_>,
+    ahead: &mut Lookahead<'_>,
     context: &'c mut Context<'_, E>,
 ) -> Outcome<ItemOf<'c, E>> {
     let (counters, now) = (context.counters, context.now);
     match *request {
         Request::Fetch { key, fetch } => {
-            let key = context.access.key(key);
+            let key = ahead.key(key, context.access);
             let found = context.access.fetch(key, &fetch, now);
             tally::fetch(counters, &fetch, &found);
             found.map_or_else(Outcome::Miss, Outcome::Hit)
         }
         Request::Inspect { key } => {
-            let key = context.access.key(key);
+            let key = ahead.key(key, context.access);
             let found = context.access.fetch(key, &tally::UNSEEN, now);
             found.map_or_else(Outcome::Miss, Outcome::Hit)
         }
         Request::Delete { key, delete } => {
-            let key = context.access.key(key);
+            let key = ahead.key(key, context.access);
             let deleted = context.access.delete(key, &delete, now);
             tally::delete(counters, deleted);
             Outcome::Deleted(deleted)
         }
         Request::Count { key, count } => {
-            let key = context.access.key(key);
+            let key = ahead.key(key, context.access);
             let counted = context.access.count(key, &count, now);
             tally::count(counters, count.down, &counted);
             Outcome::Counted(counted)
@@ -75,9 +77,10 @@ pub(crate) fn store<'c, E: StorageEngine>(
     how: &mcache_base::operation::Store,
     style: &Style<'_>,
     value: Value<'_, ReservationOf<E>>,
+    ahead: &mut Lookahead<'_>,
     context: &'c mut Context<'_, E>,
 ) -> Outcome<ItemOf<'c, E>> {
-    let hashed = context.access.key(key);
+    let hashed = ahead.key(key, context.access);
     let stored = match value {
         Value::Whole(bytes) => context.access.store(hashed, how, bytes, context.now),
         Value::Arrived(reservation) => context.access.commit(hashed, how, reservation, context.now),

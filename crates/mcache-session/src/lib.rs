@@ -2,6 +2,7 @@
 
 mod execute;
 mod host;
+mod lookahead;
 mod reports;
 mod session;
 mod tally;

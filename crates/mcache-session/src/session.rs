@@ -10,6 +10,7 @@ use mcache_store::{Access, Reservation, StorageEngine};
 
 use crate::Host;
 use crate::execute::{ItemOf, ReservationOf, Value, execute, refuse, store};
+use crate::lookahead::Lookahead;
 
 /// What a session needs for one turn.
 pub struct Context<'a, E: StorageEngine> {
@@ -55,6 +56,16 @@ pub struct Session<E: StorageEngine> {
     state: State<ReservationOf<E>>,
 }
 
+/// What lives as long as a turn. `'b` is the turn's input.
+struct Turn<'b> {
+    /// Where the answer begins that is being given: the answers of a key list are one answer,
+    /// taken back whole on an error.
+    answered: Mark,
+    ahead: Lookahead<'b>,
+    /// Where a key that came in base64 is decoded.
+    scratch: KeyScratch,
+}
+
 /// What the next bytes are.
 enum State<R> {
     /// A command.
@@ -97,8 +108,8 @@ impl<E: StorageEngine> Session<E> {
         context: &mut Context<'_, E>,
     ) -> Served {
         let mut consumed = 0;
-        let mut answered = out.mark();
-        let mut scratch = [0; KEY_MAX];
+        let mut turn =
+            Turn { answered: out.mark(), ahead: Lookahead::new(), scratch: [0; KEY_MAX] };
         let mut left = context.requests_per_turn;
         loop {
             if out.is_full() {
@@ -116,7 +127,10 @@ impl<E: StorageEngine> Session<E> {
                 left -= 1;
             }
             let step = match self.state {
-                State::Command => self.command(rest, &mut scratch, &mut answered, out, context),
+                State::Command => {
+                    turn.ahead.look(&self.codec, rest, consumed, context.access);
+                    self.command(rest, &mut turn, out, context)
+                }
                 State::Value(_) => self.value(rest, out, context),
                 State::Skip(left) => self.skip(left, rest.len()),
             };
@@ -127,31 +141,30 @@ impl<E: StorageEngine> Session<E> {
         }
     }
 
-    /// Serves the command at the front of `rest`. `answered` is where the answer that is being
-    /// given begins: the answers of a key list are one answer, taken back whole on an error.
+    /// Serves the command at the front of `rest`.
     #[inline]
     fn command(
         &mut self,
         rest: &[u8],
-        scratch: &mut KeyScratch,
-        answered: &mut Mark,
+        turn: &mut Turn<'_>,
         out: &mut Output<E::Pin>,
         context: &mut Context<'_, E>,
     ) -> Step {
+        let Turn { answered, ahead, scratch } = turn;
         if !self.codec.in_list() {
             *answered = out.mark();
         }
         match self.codec.decode(rest, scratch) {
             Decoded::Request { request, style, size } => {
                 let now = context.now;
-                let outcome = execute(&request, context);
+                let outcome = execute(&request, ahead, context);
                 let quit = matches!(request, Request::Quit);
                 if !quit || matches!(style, Style::Binary(_)) {
                     Codec::encode(&style, &outcome, now, out);
                 }
                 if quit { Step::Wait(size, Next::Close) } else { Step::Consumed(size) }
             }
-            body @ Decoded::Body { .. } => self.body(&body, rest, out, context),
+            body @ Decoded::Body { .. } => self.body(&body, rest, ahead, out, context),
             Decoded::NeedMore => Step::Wait(0, Next::Receive),
             Decoded::Refused { error, style, size, swallow, close } => {
                 out.rollback(*answered);
@@ -172,6 +185,7 @@ impl<E: StorageEngine> Session<E> {
         &mut self,
         decoded: &Decoded<'_>,
         rest: &[u8],
+        ahead: &mut Lookahead<'_>,
         out: &mut Output<E::Pin>,
         context: &mut Context<'_, E>,
     ) -> Step {
@@ -186,7 +200,7 @@ impl<E: StorageEngine> Session<E> {
                 return Step::Consumed(size);
             }
             let now = context.now;
-            let outcome = store(key, how, style, Value::Whole(value), context);
+            let outcome = store(key, how, style, Value::Whole(value), ahead, context);
             Codec::encode(style, &outcome, now, out);
             return Step::Consumed(size);
         }
@@ -239,7 +253,8 @@ impl<E: StorageEngine> Session<E> {
         if let Decoded::Body { key, store: how, style, .. } = whole {
             if well {
                 let now = context.now;
-                let outcome = store(key, &how, &style, Value::Arrived(reservation), context);
+                let value = Value::Arrived(reservation);
+                let outcome = store(key, &how, &style, value, &mut Lookahead::new(), context);
                 Codec::encode(&style, &outcome, now, out);
             } else {
                 say_bad_chunk::<E>(&style, out, context.now);

@@ -225,6 +225,16 @@ impl Access for SegmentAccess {
         self.member.rest();
     }
 
+    fn prefetch(&mut self, keys: &[Key<'_>]) {
+        let engine = &*self.engine;
+        for key in keys {
+            engine.index.prefetch(key.hash);
+        }
+        for key in keys {
+            engine.index.likely(key.hash, |location| engine.arena.prefetch(location));
+        }
+    }
+
     #[inline]
     fn fetch(
         &mut self,

@@ -26,6 +26,9 @@ const FRAGMENT_DIVISOR: usize = 32;
 /// Fewest bytes that are worth a fragment of their own at a segment's end.
 const FRAGMENT_MIN: usize = 256;
 
+/// Cache lines of a record that are brought nearer ahead of its use.
+const LINES_AHEAD: usize = 3;
+
 /// A segment's number.
 pub type SegmentId = u32;
 
@@ -140,6 +143,14 @@ impl Arena {
     #[inline]
     pub fn base_of(&self, location: Location) -> u64 {
         self.segment(self.segment_of(location)).base.load(Relaxed)
+    }
+
+    /// Brings the first lines of a record nearer.
+    #[inline]
+    pub fn prefetch(&self, location: Location) {
+        for line in 0..LINES_AHEAD {
+            self.memory.prefetch(self.offset(location) + line * 64);
+        }
     }
 
     /// Opens an empty segment that belongs to the caller alone.

@@ -13,7 +13,7 @@ use std::io;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU8, AtomicU32, fence};
 
-use super::memory::{CellArray, Cells};
+use super::memory::{CellArray, Cells, prefetch};
 
 /// Where a record begins, in granules of the arena. 0 is nowhere.
 pub type Location = u32;
@@ -140,6 +140,25 @@ impl Index {
                 }
             }
             back_off(&mut spins);
+        }
+    }
+
+    /// Brings the buckets of `hash` nearer.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        for bucket in self.candidates(hash) {
+            prefetch(&raw const self.buckets.as_ref()[bucket]);
+        }
+    }
+
+    /// Visits the locations that a look for `hash` would, most likely, look at.
+    #[inline]
+    pub fn likely(&self, hash: u64, mut visit: impl FnMut(Location)) {
+        for bucket in self.candidates(hash) {
+            self.search(bucket, tag_of(hash), &mut |location| {
+                visit(location);
+                false
+            });
         }
     }
 
