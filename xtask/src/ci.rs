@@ -1,6 +1,6 @@
 //! `ci`: what has to pass before anything is merged.
 
-use crate::{check, clients, conformance, test};
+use crate::{check, clients, conformance, memcached_suite, test};
 
 /// Runs the command.
 pub fn run(_: &[String]) -> Result<(), String> {
@@ -8,5 +8,6 @@ pub fn run(_: &[String]) -> Result<(), String> {
     test::run(&[])?;
     // Proves the transcripts, which the tests have just played against mcache.
     conformance::run(&["--against", "memcached", "--house", "tcp"].map(str::to_owned))?;
+    memcached_suite::run(&["--passing".to_owned()])?;
     clients::run(&[])
 }

@@ -3,8 +3,10 @@
 mod check;
 mod ci;
 mod clients;
+mod compatibility;
 mod conformance;
 mod docs;
+mod memcached_suite;
 mod shell;
 mod test;
 mod tidy;
@@ -41,6 +43,12 @@ const COMMANDS: &[Command] = &[
         about: "write the pages that come from the tables: [--check]",
         run: docs::run,
     },
+    Command {
+        name: "memcached-suite",
+        about: "memcached's own tests, compared with docs/compatibility.md: [--source DIR] \
+                [--suite DEBIAN] [--against PROGRAM] [--passing] [--write] [FILE...]",
+        run: memcached_suite::run,
+    },
     Command { name: "test", about: "the tests of all crates", run: test::run },
     Command { name: "tidy", about: "the rules that no compiler holds", run: tidy::run },
 ];
@@ -51,7 +59,7 @@ fn main() -> ExitCode {
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
         eprintln!("usage: cargo xtask COMMAND");
         for command in COMMANDS {
-            eprintln!("  {:14}{}", command.name, command.about);
+            eprintln!("  {:17}{}", command.name, command.about);
         }
         return ExitCode::from(64);
     };
