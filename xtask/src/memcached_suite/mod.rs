@@ -25,7 +25,7 @@ const AT_ONCE: usize = 3;
 /// The suite of Debian whose package is taken.
 const SUITE: &str = "unstable";
 
-/// The one that is a program rather than a file: memcached's unit tests, most of which ask a server.
+/// memcached's unit tests, most of which ask a server: a program rather than a file.
 const UNIT_TESTS: &str = "testapp";
 
 /// What the command line asks for.
