@@ -34,6 +34,16 @@ pub const OUTPUT_HIGH_WATER: usize = 256 << 10;
 /// Pinned values waiting to be sent at which a session stops serving until some have gone out.
 pub const OUTPUT_PINS_MAX: usize = 64;
 
+/// Ends the prefix of a group of keys that can be flushed together; memcached's `-D` by default.
+pub const GROUP_DELIMITER: u8 = b':';
+
+/// Groups inside groups: delimiters of a key that are looked at.
+pub const GROUP_LEVELS_MAX: usize = 8;
+
+/// Flushed groups that are remembered, until a flush_all makes them forgotten. One more is
+/// refused with `SERVER_ERROR too many flushed prefixes`.
+pub const GROUPS_MAX: usize = 1 << 16;
+
 /// Requests that a session looks ahead, to bring what they will read nearer.
 pub const REQUESTS_AHEAD: usize = 16;
 

@@ -117,6 +117,10 @@ wire_errors! {
     OutOfMemory = "SERVER_ERROR out of memory", 0x82;
     /// flush_all is switched off.
     FlushNotAllowed = "CLIENT_ERROR flush_all not allowed", 0x20;
+    /// flush_prefix wants a prefix that ends with the delimiter.
+    BadPrefix = "CLIENT_ERROR a prefix ends with the delimiter", 0x04;
+    /// No more flushed prefixes can be remembered.
+    TooManyPrefixes = "SERVER_ERROR too many flushed prefixes", 0x82;
     /// The connection limit is reached.
     TooManyConnections = "ERROR Too many open connections", 0x85;
     /// shutdown is switched off.

@@ -43,6 +43,11 @@ pub enum Request<'b> {
         /// When.
         delay: i64,
     },
+    /// Invalidate what is stored under keys that begin with `prefix`.
+    FlushGroup {
+        /// Ends with the delimiter of groups.
+        prefix: &'b [u8],
+    },
     /// Which memcached level is spoken.
     Version,
     /// How much to log.

@@ -67,6 +67,8 @@ pub enum Shape {
     Bare,
     /// `[<exptime>] [noreply]`
     Exptime,
+    /// `<prefix> [noreply]`
+    Prefix,
     /// `<level> [noreply]`
     Level,
     /// Words that somebody else understands.
@@ -92,6 +94,7 @@ impl Shape {
             Self::MetaStorage => "<key> <datalen> <flag>*",
             Self::MetaBare | Self::Bare => "",
             Self::Exptime => "[<exptime>] [noreply]",
+            Self::Prefix => "<prefix> [noreply]",
             Self::Level => "<level> [noreply]",
             Self::Words => "<word>*",
             Self::WordsNoreply => "<word>* [noreply]",
@@ -121,6 +124,8 @@ pub enum Operation {
     },
     /// Invalidate everything.
     FlushAll,
+    /// Invalidate a group of keys.
+    FlushGroup,
     /// Say which level is spoken.
     Version,
     /// Set how much is logged.
@@ -213,6 +218,8 @@ pub const VERBS: &[Verb] = &[
 
     row("flush_all", Shape::Exptime, Operation::FlushAll, &[loud(0x08), quiet(0x18)],
         "Invalidate everything stored so far, now or later."),
+    row("flush_prefix", Shape::Prefix, Operation::FlushGroup, &[],
+        "Invalidate what is stored under keys that begin like this, now."),
     row("stats", Shape::Words, Operation::Stats, &[loud(0x10)],
         "Report statistics."),
     row("version", Shape::Bare, Operation::Version, &[loud(0x0b)],

@@ -3,7 +3,7 @@
 use mcache_base::MEMCACHED_LEVEL;
 use mcache_base::operation::{Refusal, StoreMode, Stored};
 use mcache_protocol::{Outcome, Request, Style, WireError};
-use mcache_store::{Access, StorageEngine};
+use mcache_store::{Access, StorageEngine, TooManyGroups};
 
 use crate::lookahead::Lookahead;
 use crate::reports;
@@ -59,6 +59,7 @@ pub(crate) fn execute<'c, E: StorageEngine>(
         // A store travels with its value: see `store`.
         Request::Store { .. } => Outcome::Error(WireError::BadFormat),
         Request::FlushAll { delay } => flush_all(delay, context),
+        Request::FlushGroup { prefix } => flush_group(prefix, context),
         Request::Version => Outcome::Version(MEMCACHED_LEVEL),
         Request::Verbosity { level } => {
             context.host.set_verbosity(level);
@@ -120,4 +121,18 @@ fn flush_all<'c, E: StorageEngine>(
     }
     context.engine.flush(delay, context.now);
     Outcome::Done
+}
+
+fn flush_group<'c, E: StorageEngine>(
+    prefix: &[u8],
+    context: &'c mut Context<'_, E>,
+) -> Outcome<ItemOf<'c, E>> {
+    tally::flush(context.counters);
+    if !context.host.flush_allowed() {
+        return Outcome::Error(WireError::FlushNotAllowed);
+    }
+    match context.engine.flush_group(prefix, context.now) {
+        Ok(()) => Outcome::Done,
+        Err(TooManyGroups) => Outcome::Error(WireError::TooManyPrefixes),
+    }
 }

@@ -80,7 +80,7 @@ impl Common {
     /// Why nobody can have the item any more, if so.
     #[inline]
     pub fn death(&self, record: &Record, now: Now) -> Option<Miss> {
-        if self.flush.took(record.life.stored) {
+        if self.flush.took(record.blob.key(), record.life.stored) {
             Some(Miss::Flushed)
         } else if record.attributes.expiry.is_past(now) {
             Some(Miss::Expired)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::groups::TooManyGroups;
 use mcache_base::operation::{
     Count, Counted, Delete, Deleted, Fetch, Hit, Miss, Refusal, Store, Stored,
 };
@@ -62,6 +63,10 @@ pub trait StorageEngine: Send + Sync + Sized + 'static {
     /// Invalidates everything stored until the moment that `delay` means as an exptime; 0, a
     /// negative delay and a moment that has passed mean now. Replaces a flush that is pending.
     fn flush(&self, delay: i64, now: Now);
+
+    /// Invalidates the keys that begin with `prefix`, which ends with
+    /// [`mcache_base::limits::GROUP_DELIMITER`], and were stored until now.
+    fn flush_group(&self, prefix: &[u8], now: Now) -> Result<(), TooManyGroups>;
 
     /// Gives back memory of items that nobody can have any more. Called about once a second.
     fn maintain(&self, now: Now);

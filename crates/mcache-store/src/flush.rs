@@ -5,6 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mcache_base::{Expiry, Now};
 
+use crate::groups::{Groups, TooManyGroups};
+
 /// Which items a flush has taken: those whose store sequence is at most the cutoff.
 ///
 /// The sequence is the engine's own count of stores, not the cas unique: clients choose those.
@@ -13,6 +15,7 @@ pub struct Flush {
     cutoff: AtomicU64,
     is_pending: AtomicBool,
     pending: Mutex<Option<Expiry>>,
+    groups: Groups,
 }
 
 impl Flush {
@@ -26,8 +29,17 @@ impl Flush {
         };
         self.is_pending.store(pending.is_some(), Relaxed);
         if pending.is_none() {
-            self.cutoff.fetch_max(newest(), Relaxed);
+            self.cut(newest());
         }
+    }
+
+    /// Flushes the keys that begin with `prefix`, now.
+    pub fn order_group(
+        &self,
+        prefix: &[u8],
+        newest: impl FnOnce() -> u64,
+    ) -> Result<(), TooManyGroups> {
+        self.groups.flush(prefix, newest())
     }
 
     /// Turns a pending flush whose moment has come into an immediate one. Every operation has to
@@ -39,21 +51,26 @@ impl Flush {
             if pending.is_some_and(|moment| moment.is_past(now)) {
                 *pending = None;
                 self.is_pending.store(false, Relaxed);
-                self.cutoff.fetch_max(newest(), Relaxed);
+                self.cut(newest());
             }
         }
     }
 
-    /// Whether the item with this store sequence is gone.
+    /// Whether the item with this key and store sequence is gone.
     #[inline]
-    pub fn took(&self, stored: u64) -> bool {
-        stored <= self.cutoff.load(Relaxed)
+    pub fn took(&self, key: &[u8], stored: u64) -> bool {
+        stored <= self.cutoff.load(Relaxed) || self.groups.took(key, stored)
     }
 
     /// Whether any flush has happened.
     #[inline]
     pub fn took_any(&self) -> bool {
-        self.cutoff.load(Relaxed) > 0
+        self.cutoff.load(Relaxed) > 0 || self.groups.any()
+    }
+
+    fn cut(&self, newest: u64) {
+        self.cutoff.fetch_max(newest, Relaxed);
+        self.groups.forget(newest);
     }
 
     fn pending(&self) -> MutexGuard<'_, Option<Expiry>> {
@@ -99,9 +116,9 @@ mod tests {
         flush.order(5, || 3, at(0));
         flush.order(9, || 3, at(0));
         flush.ripen(|| 4, at(8));
-        assert!(!flush.took(1));
+        assert!(!flush.took(b"k", 1));
         flush.order(0, || 4, at(8));
         flush.ripen(|| 5, at(20));
-        assert!(flush.took(4) && !flush.took(5));
+        assert!(flush.took(b"k", 4) && !flush.took(b"k", 5));
     }
 }

@@ -7,6 +7,7 @@ mod common;
 pub mod engine;
 pub mod eviction;
 mod flush;
+mod groups;
 pub mod hash;
 mod ledger;
 mod record;
@@ -19,6 +20,7 @@ mod striped;
 mod tally;
 
 pub use engine::{Access, EngineOptions, Reservation, SizeLimit, StorageEngine};
+pub use groups::TooManyGroups;
 pub use record::{Arriving, Blob, Held};
 pub use segment::SegmentStorageEngine;
 pub use simple::SimpleStorageEngine;

@@ -13,6 +13,7 @@ use mcache_base::{ClassStat, Item, ItemView, Key, Now, Stat, slab_class};
 
 use crate::common::Common;
 use crate::engine::{Access, EngineOptions, StorageEngine};
+use crate::groups::TooManyGroups;
 use crate::ledger::Claim;
 use crate::record::{Arriving, Blob, Held, Incoming, Record};
 use crate::semantics::{self, CountPlan, DeletePlan, StorePlan, Write};
@@ -99,6 +100,11 @@ impl StorageEngine for SimpleStorageEngine {
         let open = self.open(now);
         self.common.flush.order(delay, || self.common.sequences.stores.last(), now);
         drop(open);
+    }
+
+    fn flush_group(&self, prefix: &[u8], now: Now) -> Result<(), TooManyGroups> {
+        let _open = self.open(now);
+        self.common.flush.order_group(prefix, || self.common.sequences.stores.last())
     }
 
     fn maintain(&self, now: Now) {

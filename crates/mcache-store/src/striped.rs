@@ -16,6 +16,7 @@ use mcache_base::{Key, Now, Stat};
 use crate::common::{Common, count_dead, count_walked_over};
 use crate::engine::{Access, EngineOptions, StorageEngine};
 use crate::eviction::RANK_MAX;
+use crate::groups::TooManyGroups;
 use crate::ledger::{Claim, Credit};
 use crate::record::{Arriving, Blob, Held, Incoming, Record};
 use crate::semantics::{self, CountPlan, DeletePlan, StorePlan, Write};
@@ -206,6 +207,11 @@ impl StorageEngine for StripedStorageEngine {
     fn flush(&self, delay: i64, now: Now) {
         self.common.begin(now);
         self.common.flush.order(delay, || self.common.sequences.stores.last(), now);
+    }
+
+    fn flush_group(&self, prefix: &[u8], now: Now) -> Result<(), TooManyGroups> {
+        self.common.begin(now);
+        self.common.flush.order_group(prefix, || self.common.sequences.stores.last())
     }
 
     fn maintain(&self, now: Now) {

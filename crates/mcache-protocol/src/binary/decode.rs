@@ -132,6 +132,7 @@ impl<'b> Frame<'b> {
             // The table of commands gives these no opcode.
             Operation::Store(_)
             | Operation::Inspect
+            | Operation::FlushGroup
             | Operation::Verbosity
             | Operation::Admin(_) => return None,
         };

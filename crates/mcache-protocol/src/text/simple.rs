@@ -1,6 +1,6 @@
 //! The commands of one line: `delete`, `incr`, `decr`, `touch` and the ones without a key.
 
-use mcache_base::limits::KEY_MAX;
+use mcache_base::limits::{GROUP_DELIMITER, KEY_MAX};
 use mcache_base::number::{parse_i32, parse_u32, parse_u64};
 use mcache_base::operation::{Count, Delete, Fetch};
 
@@ -25,6 +25,7 @@ pub(super) fn decode<'b>(verb: &Verb, line: Line<'b>, rest: &'b [u8]) -> Decoded
         Shape::KeyDelta => count(tokens, verb.operation),
         Shape::KeyExptime => touch(tokens),
         Shape::Exptime => flush_all(tokens, noreply),
+        Shape::Prefix => flush_group(tokens),
         Shape::Level => verbosity(tokens),
         _ => {
             noreply &= verb.shape == Shape::WordsNoreply;
@@ -94,6 +95,15 @@ fn flush_all<'b>(mut tokens: Tokens<'b>, noreply: bool) -> Understood<'b> {
     }
     let delay = number(&mut tokens, parse_i32, WireError::BadExptime)?;
     Ok(Request::FlushAll { delay: delay.into() })
+}
+
+/// `<prefix> [noreply]`
+fn flush_group<'b>(mut tokens: Tokens<'b>) -> Understood<'b> {
+    let prefix = key(&mut tokens, 0)?;
+    match prefix.last() {
+        Some(&GROUP_DELIMITER) => Ok(Request::FlushGroup { prefix }),
+        _ => Err(Mistake::Bad(WireError::BadPrefix)),
+    }
 }
 
 /// `<level> [noreply]`

@@ -51,6 +51,7 @@ pub use staged::Staged;
 
 use crate::engine::{EngineOptions, SizeLimit, StorageEngine};
 use crate::flush::Flush;
+use crate::groups::TooManyGroups;
 use crate::hash::KeyHasher;
 use crate::sequence::Sequence;
 use crate::tally::EngineCounters;
@@ -160,7 +161,7 @@ impl SegmentStorageEngine {
     fn death(&self, location: Location, record: &Record<'_>, now: Now) -> Option<Miss> {
         if self.flush.took_any() {
             let sequence = record.sequence(self.arena.base_of(location));
-            if self.flush.took(sequence) {
+            if self.flush.took(record.key(), sequence) {
                 return Some(Miss::Flushed);
             }
         }
@@ -220,6 +221,11 @@ impl StorageEngine for SegmentStorageEngine {
     fn flush(&self, delay: i64, now: Now) {
         self.flush.ripen(|| self.sequence.last(), now);
         self.flush.order(delay, || self.sequence.last(), now);
+    }
+
+    fn flush_group(&self, prefix: &[u8], now: Now) -> Result<(), TooManyGroups> {
+        self.flush.ripen(|| self.sequence.last(), now);
+        self.flush.order_group(prefix, || self.sequence.last())
     }
 
     fn maintain(&self, now: Now) {
