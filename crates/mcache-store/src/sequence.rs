@@ -13,6 +13,12 @@ impl Sequence {
         self.0.fetch_add(1, Relaxed) + 1
     }
 
+    /// Goes on behind `number`.
+    #[cfg(test)]
+    pub fn skip_to(&self, number: u64) {
+        self.0.fetch_max(number, Relaxed);
+    }
+
     /// The number given last; 0 if none was.
     #[inline]
     pub fn last(&self) -> u64 {

@@ -153,6 +153,13 @@ impl Arena {
         }
     }
 
+    /// Notes that a segment holds no records.
+    pub fn forget(&self, id: SegmentId) {
+        let segment = self.segment(id);
+        segment.expires_ms.store(u64::MAX, Relaxed);
+        segment.written.store(0, Release);
+    }
+
     /// Opens an empty segment that belongs to the caller alone.
     pub fn open(&self, id: SegmentId, queue: u32, base: u64, clock_ms: u64) -> Open {
         let segment = self.segment(id);

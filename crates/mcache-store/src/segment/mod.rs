@@ -138,11 +138,12 @@ impl SegmentStorageEngine {
         unsafe { self.arena.record(location) }
     }
 
-    /// The record at a location, told from any other that may ever be there.
+    /// The record at a location as it is now, told from any other that may ever be there.
     #[inline]
     fn present(&self, location: Location) -> Present {
         let base = self.arena.base_of(location);
-        Present { location, sequence: self.record(location).sequence(base) }
+        let record = self.record(location);
+        Present { location, sequence: record.sequence(base), expiry: record.expiry() }
     }
 
     #[inline]

@@ -79,6 +79,8 @@ impl Pool {
                 inner.unused - 1
             })
         });
+        // What is being filled is walked: nobody may take what was here before for records.
+        arena.forget(id);
         inner.filling.push(id);
         Some(id)
     }
@@ -191,5 +193,30 @@ impl Inner {
             }
             !is_free
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_that_is_taken_again_shows_no_records_of_its_past() {
+        let arena = Arena::new(1 << 20).unwrap();
+        let epochs = Epochs::default();
+        let pool = Pool::new(4);
+        let id = pool.take(Taker::Store, &arena, &epochs).unwrap();
+        arena.open(id, 0, 0, 0).advance(&arena, 64);
+        arena.segment(id).expires_ms.store(5, Relaxed);
+        pool.seal(id, 0);
+        let oldest = pool.oldest(0, |_| false).unwrap();
+        pool.empty(oldest, epochs.advance());
+        assert_eq!(pool.take(Taker::Store, &arena, &epochs), Some(id));
+        assert_eq!(pool.in_use(), [id], "it can be walked before it is opened");
+        let segment = arena.segment(id);
+        assert_eq!(
+            (segment.written.load(Relaxed), segment.expires_ms.load(Relaxed)),
+            (0, u64::MAX)
+        );
     }
 }

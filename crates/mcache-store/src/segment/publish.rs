@@ -2,7 +2,7 @@
 //! the item is still the one that the decision was made on.
 
 use mcache_base::operation::Refusal;
-use mcache_base::{Key, Now};
+use mcache_base::{Expiry, Key, Now};
 
 use super::access::{Class, SegmentAccess};
 use super::index::Location;
@@ -14,15 +14,18 @@ use crate::semantics::Attributes;
 pub(super) enum Expected {
     /// Whatever is there is overwritten.
     Anything,
-    /// This record, or none. The sequence number tells it from another at the same place.
+    /// This record, or none, with the expiry that it had.
     Exactly(Option<Present>),
 }
 
-/// A record that stands in the index.
+/// A record that stands in the index, as it was at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Present {
     pub(super) location: Location,
+    /// Tells it from another at the same place.
     pub(super) sequence: u64,
+    /// The one attribute that changes in place.
+    pub(super) expiry: Expiry,
 }
 
 /// A record that is to be published.
@@ -58,6 +61,11 @@ impl From<Refusal> for Unpublished {
     }
 }
 
+/// Whether a sequence number can be written as a distance from its segment's base.
+pub(super) fn is_near(sequence: u64, base: u64) -> bool {
+    sequence.checked_sub(base).is_some_and(|distance| distance <= u64::from(u32::MAX))
+}
+
 impl SegmentAccess {
     /// Publishes a change. The caller made sure that the item fits, see [`Self::ensure`].
     pub(super) fn publish(
@@ -87,6 +95,11 @@ impl SegmentAccess {
             return Err(Unpublished::Lost);
         }
         let sequence = change.sequence.unwrap_or_else(|| engine.sequence.next());
+        if change.sequence.is_none() && !is_near(sequence, open.base) {
+            drop(region);
+            self.give_up(class); // it was opened too long ago
+            return Err(Unpublished::Lost);
+        }
         draft.complete(sequence, open.base);
         let location = open.advance(arena, size);
         arena.add_live(location, size, change.attributes.expiry);
@@ -118,7 +131,7 @@ impl SegmentAccess {
         new_sequence: bool,
         now: Now,
     ) -> Result<Location, Unpublished> {
-        let Present { location, sequence } = present;
+        let Present { location, sequence, .. } = present;
         let record = self.engine.record(location);
         let base = self.engine.arena.base_of(location);
         let cas_is_kept = attributes.cas == record.cas(base);
@@ -159,13 +172,10 @@ impl<'c> Change<'c> {
     }
 
     fn blueprint(&self, base: u64) -> Blueprint {
-        let distance = self.sequence.map(|sequence| sequence.checked_sub(base));
         Blueprint {
             attributes: self.attributes,
             own_cas: self.own_cas,
-            full_sequence: distance.is_some_and(|distance| {
-                distance.is_none_or(|distance| distance > u64::from(u32::MAX))
-            }),
+            full_sequence: self.sequence.is_some_and(|sequence| !is_near(sequence, base)),
             fragmented: self.fragmented,
             frequency: self.frequency,
         }
@@ -179,5 +189,68 @@ impl<'c> Change<'c> {
     pub(super) fn size_max(&self) -> usize {
         let blueprint = Blueprint { full_sequence: self.sequence.is_some(), ..self.blueprint(0) };
         blueprint.size_max(self.key.bytes.len(), self.inline_len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mcache_base::operation::{Count, Fetch, Store, Stored};
+
+    use super::*;
+    use crate::engine::{Access, EngineOptions, SizeLimit, StorageEngine};
+    use crate::eviction;
+    use crate::segment::SegmentStorageEngine;
+
+    const NOW: Now = Now { clock_ms: 1_000, unix: 1_800_000_000 };
+
+    fn engine() -> Arc<SegmentStorageEngine> {
+        let policy = eviction::policy("lru").expect("a row");
+        let item_size = SizeLimit::Value(0);
+        let options = EngineOptions { capacity: 4 << 20, item_size, evict: true, policy };
+        Arc::new(SegmentStorageEngine::new(&options).unwrap())
+    }
+
+    #[test]
+    fn an_open_segment_takes_no_sequence_number_too_far_from_its_base() {
+        let engine = engine();
+        let mut access = engine.access();
+        let key = access.key(b"k");
+        for last in [0, 1 << 31, (1 << 32) - 2, 1 << 32, 3 << 32, (1 << 40) + 5] {
+            engine.sequence.skip_to(last);
+            let stored = access.store(key, &Store::default(), b"value", NOW);
+            let Stored::Stored { cas, .. } = stored else { panic!("{stored:?} after {last}") };
+            let hit = access.fetch(key, &Fetch::default(), NOW).expect("was stored");
+            assert_eq!(mcache_base::Item::cas(&hit.item), cas, "after {last}");
+        }
+        access.rest();
+        engine.check();
+    }
+
+    #[test]
+    fn counting_takes_no_touch_back() {
+        let engine = engine();
+        let mut access = engine.access();
+        let key = access.key(b"k");
+        access.store(key, &Store { exptime: 9, ..Store::default() }, b"0", NOW);
+        let ttls = 10..20_000_i64;
+        let counts = ttls.end - ttls.start;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut access = engine.access();
+                for _ in 0..counts {
+                    access.count(key, &Count { delta: 1, ..Count::default() }, NOW);
+                }
+                access.rest();
+            });
+            for ttl in ttls {
+                let touch = Fetch { touch: Some(ttl), ..Fetch::default() };
+                assert!(access.fetch(key, &touch, NOW).is_ok());
+                let hit = access.fetch(key, &Fetch::default(), NOW).expect("was stored");
+                assert_eq!(hit.before.expiry, Expiry::from_exptime(ttl, NOW));
+            }
+            access.rest();
+        });
     }
 }

@@ -10,6 +10,7 @@ use super::arena::{Open, SegmentId};
 use super::epoch::{Epochs, Member};
 use super::index::Location;
 use super::pool::Taker;
+use super::publish::is_near;
 use super::record::{
     Blueprint, Draft, FRAGMENT_ENTRY, INLINE_MAX, Record, fragment_size, write_fragment,
 };
@@ -135,6 +136,14 @@ impl SegmentStorageEngine {
         std::iter::once(choice.queue).chain(others).find_map(take).map(|id| (id, true))
     }
 
+    /// The record that has the fragment at a location in its list, if any still has.
+    fn owner_of(&self, fragment: Location, hash: u64) -> Option<Location> {
+        self.index.find(hash, |at| {
+            let owner = self.record(at);
+            owner.is_fragmented() && owner.fragments().any(|(part, _)| part == fragment)
+        })
+    }
+
     /// An item that leaves.
     pub(super) fn leaving(&self, record: &Record<'_>, why: Why) -> Leaving {
         let expires = record.expiry() != Expiry::Never;
@@ -255,8 +264,7 @@ impl Emptying<'_> {
         let Some(open) = self.room(queue, blueprint.size_max(key.len(), inline.len())) else {
             return Kept::NoRoom;
         };
-        let distance = sequence.checked_sub(open.base);
-        blueprint.full_sequence = distance.is_none_or(|far| far > u64::from(u32::MAX));
+        blueprint.full_sequence = !is_near(sequence, open.base);
         let size = blueprint.size_at(open.at(), key.len(), inline.len());
         // SAFETY: the open segment's end is the reclaimer's alone, and the record fits.
         let draft =
@@ -267,6 +275,10 @@ impl Emptying<'_> {
         };
         // Its marks may have changed since they were read.
         let attributes = record.attributes(base, now);
+        if !blueprint.has_room_for(attributes.expiry) {
+            drop(region);
+            return self.keep(location, record, hash, queue, frequency);
+        }
         draft.mark(&attributes);
         draft.complete(sequence, open.base);
         let moved = open.advance(&engine.arena, size);
@@ -286,11 +298,7 @@ impl Emptying<'_> {
     fn fragment(&mut self, location: Location, fragment: &Record<'_>) -> bool {
         let engine = self.engine;
         let hash = fragment.fragment_owner();
-        let holds = |at| {
-            let owner = engine.record(at);
-            owner.is_fragmented() && owner.fragments().any(|(part, _)| part == location)
-        };
-        let Some(owner_at) = engine.index.find(hash, holds) else {
+        let Some(owner_at) = engine.owner_of(location, hash) else {
             engine.retire(location, fragment);
             return true; // its owner is being buried
         };
@@ -301,14 +309,18 @@ impl Emptying<'_> {
             None => self.verdict(&owner, hash, engine.value_len(&owner)),
         };
         if let Verdict::Keep { queue, frequency } = verdict {
-            match self.keep_fragment(location, fragment, owner_at, queue, frequency) {
+            match self.keep_fragment(location, fragment, queue, frequency) {
                 Kept::Moved | Kept::Gone => return true,
                 Kept::NoRoom if !engine.evict => return false,
                 Kept::NoRoom => {}
             }
         }
-        if engine.unlink(hash, owner_at) {
-            self.count_leaving(&owner, death);
+        // Its owner may have been written anew meanwhile, with the same fragments.
+        while let Some(owner_at) = engine.owner_of(location, hash) {
+            let owner = engine.record(owner_at);
+            if engine.unlink(hash, owner_at) {
+                self.count_leaving(&owner, death);
+            }
         }
         true
     }
@@ -320,7 +332,6 @@ impl Emptying<'_> {
         &mut self,
         location: Location,
         fragment: &Record<'_>,
-        owner_at: Location,
         queue: usize,
         frequency: u32,
     ) -> Kept {
@@ -342,12 +353,22 @@ impl Emptying<'_> {
             moved.push((at, len as u32));
             rest = later;
         }
-        let kept = self.replace_in_list(owner_at, hash, location, &moved, queue, frequency);
-        match kept {
-            Kept::Moved => engine.retire(location, fragment),
-            Kept::Gone | Kept::NoRoom => self.retire_all(&moved),
+        // An owner that was written anew meanwhile still holds the fragment.
+        while let Some(owner_at) = engine.owner_of(location, hash) {
+            match self.replace_in_list(owner_at, hash, location, &moved, queue, frequency) {
+                Kept::Gone => {}
+                Kept::Moved => {
+                    engine.retire(location, fragment);
+                    return Kept::Moved;
+                }
+                Kept::NoRoom => {
+                    self.retire_all(&moved);
+                    return Kept::NoRoom;
+                }
+            }
         }
-        kept
+        self.retire_all(&moved);
+        Kept::Gone
     }
 
     fn retire_all(&self, fragments: &[(Location, u32)]) {
@@ -401,10 +422,14 @@ impl Emptying<'_> {
         let Some((place, _)) = region.find(hash, |at| at == owner_at) else {
             return Kept::Gone;
         };
-        draft.mark(&owner.attributes(base, now));
+        let attributes = owner.attributes(base, now);
+        if !blueprint.has_room_for(attributes.expiry) {
+            return Kept::Gone; // it is another item now
+        }
+        draft.mark(&attributes);
         draft.complete(owner.sequence(base), open.base);
         let moved = open.advance(&engine.arena, size);
-        engine.arena.add_live(moved, size, owner.expiry());
+        engine.arena.add_live(moved, size, attributes.expiry);
         region.replace(place, moved);
         drop(region);
         engine.retire(owner_at, &owner);
@@ -442,4 +467,68 @@ enum Kept {
     Gone,
     /// There was nowhere to move it to.
     NoRoom,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mcache_base::operation::{Delete, Deleted, Fetch, Store};
+
+    use super::*;
+    use crate::engine::{Access, EngineOptions, SizeLimit, StorageEngine};
+    use crate::eviction::{self, Choice};
+    use crate::segment::SegmentAccess;
+
+    const NOW: Now = Now { clock_ms: 1_000, unix: 1_800_000_000 };
+    const LONG: &[u8] = b"long";
+
+    /// While an item is being judged, it is marked stale: its record is written anew.
+    struct Meddler {
+        access: SegmentAccess,
+        verdict: Verdict,
+    }
+
+    impl SegmentPolicy for Meddler {
+        fn choose(&mut self, _lengths: [usize; QUEUES]) -> Choice {
+            Choice { queue: 0, newest: false }
+        }
+
+        fn judge(&mut self, _candidate: &Candidate) -> Verdict {
+            let key = self.access.key(LONG);
+            let invalidate = Delete { invalidate: true, ..Delete::default() };
+            assert_eq!(self.access.delete(key, &invalidate, NOW), Deleted::Deleted);
+            self.access.rest();
+            self.verdict
+        }
+    }
+
+    #[test]
+    fn a_fragment_whose_owner_is_written_anew_does_not_stay_behind() {
+        for verdict in [Verdict::Keep { queue: 1, frequency: 0 }, Verdict::Drop] {
+            let policy = eviction::policy("lru").expect("a row");
+            let item_size = SizeLimit::Value(0);
+            let options = EngineOptions { capacity: 4 << 20, item_size, evict: true, policy };
+            let engine = Arc::new(SegmentStorageEngine::new(&options).unwrap());
+            let mut access = engine.access();
+            let key = access.key(LONG);
+            let value = vec![b'v'; 2 * engine.arena.segment_size() + 1000];
+            access.store(key, &Store::default(), &value, NOW);
+            access.rest();
+            let mut reclaimer = engine.reclaimer();
+            reclaimer.policy = Box::new(Meddler { access: engine.access(), verdict });
+            let made = engine.empty_one(&mut reclaimer, NOW, &engine.upkeep_counters);
+            assert_eq!(made, Made::Room);
+            let used = engine.pool.in_use();
+            let is_there = access.fetch(key, &Fetch::default(), NOW).is_ok();
+            assert_eq!(is_there, verdict != Verdict::Drop);
+            if let Some(location) = engine.find(key) {
+                for (part, _) in engine.record(location).fragments() {
+                    let id = engine.arena.segment_of(part);
+                    assert!(used.contains(&id), "a fragment in {id}, which was emptied");
+                }
+            }
+            reclaimer.policy = eviction::segment_policy(); // the meddler holds the engine
+        }
+    }
 }

@@ -142,6 +142,11 @@ impl Blueprint {
             | bit(self.full_sequence, FULL_SEQUENCE)
     }
 
+    /// Whether the record can be given this expiry in place.
+    pub fn has_room_for(&self, expiry: Expiry) -> bool {
+        self.attributes.expiry != Expiry::Never || expiry == Expiry::Never
+    }
+
     /// Bytes that the record takes at most, wherever it begins.
     pub fn size_max(&self, key_len: usize, inline_len: usize) -> usize {
         let word = self.word(key_len, inline_len);

@@ -48,6 +48,14 @@ impl SegmentAccess {
         self.open.get_mut(class.index())?.as_mut()
     }
 
+    /// Takes a class's open segment for full.
+    #[cold]
+    pub(super) fn give_up(&mut self, class: Class) {
+        if let Some(open) = self.open[class.index()].take() {
+            self.engine.pool.seal(open.id, class.queue());
+        }
+    }
+
     /// Puts a new segment into the place of a full one.
     #[cold]
     fn open_segment(&mut self, class: Class, now: Now) -> Result<(), Refusal> {
