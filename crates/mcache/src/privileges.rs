@@ -3,9 +3,9 @@
 use std::ffi::CString;
 
 use nix::errno::Errno;
-use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::unistd::{Uid, User, geteuid, getuid, initgroups, setgid, setuid};
+use rustix::mm::{MlockAllFlags, mlockall};
 
 use crate::failure::{Failure, NO_USER};
 use crate::options::ServerOptions;
@@ -91,7 +91,9 @@ fn core_dumps() -> Result<(), Failure> {
 
 /// Keeps the process's memory, present and future, from being paged out. A refusal is no failure.
 pub fn lock_memory() {
-    if let Err(error) = mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE) {
+    // As it is touched: more address space is reserved than memory will ever be used.
+    let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    if let Err(error) = mlockall(flags) {
         tracing::warn!("-k has no effect: mlockall: {error}");
     }
 }
