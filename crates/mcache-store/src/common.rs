@@ -30,7 +30,7 @@ impl Common {
     /// For an engine that needs `overhead` bytes for an item beside its key and value.
     pub fn new(options: &EngineOptions, overhead: usize) -> Self {
         Self {
-            policy: (options.policy.build)(),
+            policy: (options.policy.by_rank)(),
             hasher: KeyHasher::random(),
             ledger: Arc::new(Ledger::new(options.capacity)),
             flush: Flush::default(),

@@ -1,5 +1,8 @@
 //! The most recently used leaves first: for scans that come round again.
+//!
+//! By segments it is the newest that leaves.
 
+use super::segment::{Candidate, Choice, Place, SegmentPolicy, Verdict, View};
 use super::{EvictionPolicy, Life, RANK_MAX};
 
 pub(super) struct Mru;
@@ -7,5 +10,15 @@ pub(super) struct Mru;
 impl EvictionPolicy for Mru {
     fn rank(&self, life: &Life) -> u64 {
         RANK_MAX - 1 - life.accessed
+    }
+}
+
+impl SegmentPolicy for Mru {
+    fn choose(&mut self, _view: &View) -> Choice {
+        Choice { queue: 0, place: Place::Newest }
+    }
+
+    fn judge(&mut self, _candidate: &Candidate) -> Verdict {
+        Verdict::Drop
     }
 }

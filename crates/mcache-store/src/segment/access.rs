@@ -42,13 +42,13 @@ pub(super) struct Class(usize);
 
 impl Class {
     /// For an item of this queue and this time to live.
-    pub(super) fn of(queue: u32, expiry: Expiry, now: Now) -> Self {
+    pub(super) fn of(queue: usize, expiry: Expiry, now: Now) -> Self {
         let ttl = match expiry.seconds_left(now) {
             None => 0,
             // 4 s, 16 s, 64 s, ... in classes of a factor of 4
             Some(seconds) => (seconds.max(1).ilog2() as usize / 2 + 1).min(TTL_CLASSES - 1),
         };
-        Self(queue as usize * TTL_CLASSES + ttl)
+        Self(queue * TTL_CLASSES + ttl)
     }
 
     /// Its place among the classes.
@@ -57,8 +57,8 @@ impl Class {
     }
 
     /// The queue.
-    pub(super) fn queue(self) -> u32 {
-        (self.0 / TTL_CLASSES) as u32
+    pub(super) fn queue(self) -> usize {
+        self.0 / TTL_CLASSES
     }
 }
 
@@ -116,12 +116,6 @@ impl SegmentAccess {
 
     fn item(&self, location: Location) -> SegmentItem<'_> {
         SegmentItem::new(&self.engine, location, self.engine.record(location))
-    }
-
-    /// The class of an item that stays in its queue.
-    pub(super) fn class_of(&self, location: Location, expiry: Expiry, now: Now) -> Class {
-        let segment = self.engine.arena.segment(self.engine.arena.segment_of(location));
-        Class::of(segment.queue.load(std::sync::atomic::Ordering::Relaxed), expiry, now)
     }
 
     /// A fetch that changes more than marks.
@@ -198,12 +192,14 @@ impl SegmentAccess {
         value: &[u8],
         now: Now,
     ) -> Result<Location, Unpublished> {
+        let standing = self.engine.standing(key, value.len(), now);
         let change = Change {
             own_cas,
+            standing,
             expected: Expected::Exactly(present),
             ..Change::fresh(key, write.attributes, value)
         };
-        let class = Class::of(0, write.attributes.expiry, now);
+        let class = Class::of(standing.queue, write.attributes.expiry, now);
         self.ensure(class, change.size_max(), now)?;
         let (location, _) = self.publish(class, &change)?;
         self.counters.add(Stat::total_items, 1);
@@ -338,14 +334,14 @@ impl Access for SegmentAccess {
                 CountPlan::Write(value, write, hit) => (value, write, hit),
             };
             let digits = Digits::new(value);
-            let frequency = found.map_or(0, |found| found.record.frequency());
+            let standing = self.engine.standing(key, digits.as_bytes().len(), now);
             let change = Change {
                 own_cas: count.new_cas.is_some(),
-                frequency,
+                standing,
                 expected: Expected::Exactly(present),
                 ..Change::fresh(key, write.attributes, digits.as_bytes())
             };
-            let class = Class::of(0, write.attributes.expiry, now);
+            let class = Class::of(standing.queue, write.attributes.expiry, now);
             let published = self
                 .ensure(class, change.size_max(), now)
                 .map_err(Unpublished::from)
@@ -389,14 +385,16 @@ impl SegmentAccess {
         now: Now,
     ) -> Result<(), Unpublished> {
         let record = self.engine.record(present.location);
+        let standing = self.engine.standing_of(present.location, &record);
         let draws = delete.invalidate && delete.new_cas.is_none();
         let change = Change {
             own_cas: delete.new_cas.is_some() || (!draws && record.has_own_cas()),
             sequence: (!draws).then_some(present.sequence),
+            standing,
             expected: Expected::Exactly(Some(present)),
             ..Change::fresh(key, write.attributes, b"")
         };
-        let class = Class::of(0, write.attributes.expiry, now);
+        let class = Class::of(standing.queue, write.attributes.expiry, now);
         self.ensure(class, change.size_max(), now)?;
         self.publish(class, &change)?;
         self.counters.add(Stat::total_items, 1);

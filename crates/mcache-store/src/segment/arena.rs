@@ -49,6 +49,8 @@ pub struct Segment {
     pub pins: AtomicU32,
     /// The queue it belongs to.
     pub queue: AtomicU32,
+    /// What the byte clock said when it was opened.
+    pub born: AtomicU64,
 }
 
 // SAFETY: a segment's entry is made of atomic integers.
@@ -129,6 +131,11 @@ impl Arena {
         (self.segment_size() / FRAGMENT_DIVISOR).max(1024)
     }
 
+    /// The queue of a location's segment.
+    pub fn queue_of(&self, location: Location) -> usize {
+        self.segment(self.segment_of(location)).queue.load(Relaxed) as usize
+    }
+
     /// The record at a location.
     ///
     /// # Safety
@@ -161,14 +168,15 @@ impl Arena {
     }
 
     /// Opens an empty segment that belongs to the caller alone.
-    pub fn open(&self, id: SegmentId, queue: u32, base: u64, clock_ms: u64) -> Open {
+    pub fn open(&self, id: SegmentId, queue: usize, base: u64, born: u64, clock_ms: u64) -> Open {
         let segment = self.segment(id);
         let granule = 1usize << self.granule_shift;
         segment.base.store(base, Relaxed);
         segment.opened_ms.store(clock_ms, Relaxed);
         segment.expires_ms.store(u64::MAX, Relaxed);
         segment.live.store(0, Relaxed);
-        segment.queue.store(queue, Relaxed);
+        segment.queue.store(queue as u32, Relaxed);
+        segment.born.store(born, Relaxed);
         // The first granule stays empty: location 0 is nowhere.
         segment.written.store(granule as u32, Release);
         let begin = (id as usize) << self.segment_shift;

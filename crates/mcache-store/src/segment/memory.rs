@@ -141,6 +141,9 @@ pub fn prefetch<T>(line: *const T) {
 /// Only for types made of atomic integers.
 pub unsafe trait Cells: Sync {}
 
+// SAFETY: an atomic integer.
+unsafe impl Cells for AtomicU32 {}
+
 /// A mapping as an array of cells.
 pub struct CellArray<T> {
     mapping: Mapping,

@@ -14,7 +14,7 @@ mod fragments;
 mod index;
 mod item;
 #[allow(unsafe_code)] // the mapped memory
-mod memory;
+pub(crate) mod memory;
 #[allow(unsafe_code)] // gives segments back to the system
 mod pool;
 #[allow(unsafe_code)] // writes records
@@ -26,6 +26,7 @@ mod reclaim;
 mod record;
 mod room;
 mod staged;
+mod standing;
 #[allow(unsafe_code)] // walks segments
 mod upkeep;
 mod walk;
@@ -50,6 +51,7 @@ use record::Record;
 pub use staged::Staged;
 
 use crate::engine::{EngineOptions, SizeLimit, StorageEngine};
+use crate::eviction::Admission;
 use crate::flush::Flush;
 use crate::groups::TooManyGroups;
 use crate::hash::KeyHasher;
@@ -86,6 +88,10 @@ pub struct SegmentStorageEngine {
     /// Segments held still by sends under way.
     pinned: AtomicUsize,
     reclaimer: Mutex<Reclaimer>,
+    /// The part of the policy that is asked about new items.
+    admission: Arc<dyn Admission>,
+    /// The byte clock: bytes of the segments that stores have opened.
+    written: AtomicU64,
     /// One a thread; the engine sums.
     counters: Mutex<Vec<Arc<EngineCounters>>>,
     /// Of upkeep, which one thread does.
@@ -99,9 +105,12 @@ impl SegmentStorageEngine {
         let regions = (regions / 2 + 1).next_power_of_two() as usize;
         let epochs = Epochs::default();
         let upkeep_counters = Arc::new(EngineCounters::default());
-        let reclaimer = Mutex::new(Reclaimer::new(&epochs, crate::eviction::segment_policy()));
+        let arena = Arena::new(options.capacity)?;
+        let policy = (options.policy.by_segments)(arena.memory().len() as u64)?;
+        let admission = policy.admission();
+        let reclaimer = Mutex::new(Reclaimer::new(&epochs, policy));
         let engine = Self {
-            arena: Arena::new(options.capacity)?,
+            arena,
             index: Index::new(regions, REGION_WINDOW)?,
             pool: Pool::new(SEGMENTS_MIN),
             epochs,
@@ -113,6 +122,8 @@ impl SegmentStorageEngine {
             capacity: AtomicU64::new(options.capacity),
             pinned: AtomicUsize::new(0),
             reclaimer,
+            admission,
+            written: AtomicU64::new(0),
             counters: Mutex::new(vec![upkeep_counters.clone()]),
             upkeep_counters,
         };
@@ -120,11 +131,12 @@ impl SegmentStorageEngine {
         Ok(engine)
     }
 
-    /// Gives segments what the index leaves of the capacity.
+    /// Gives segments what the index and the policy leave of the capacity.
     fn balance(&self) {
         let index = self.index.bytes() + (self.index.regions() * PAGE / 2) as u64;
+        let beside = index + self.admission.bytes();
         let table = (self.arena.segment_size() as u64 + 64) as f64;
-        let left = self.capacity.load(Relaxed).saturating_sub(index) as f64;
+        let left = self.capacity.load(Relaxed).saturating_sub(beside) as f64;
         self.pool.allow(((left / table) as usize).max(SEGMENTS_MIN));
     }
 
@@ -239,7 +251,8 @@ impl StorageEngine for SegmentStorageEngine {
             Stat::limit_maxbytes => self.capacity.load(Relaxed),
             Stat::bytes => {
                 let used = self.pool.taken().saturating_sub(self.pool.free());
-                (used * self.arena.segment_size()) as u64 + self.index.bytes()
+                let segments = (used * self.arena.segment_size()) as u64;
+                segments + self.index.bytes() + self.admission.bytes()
             }
             Stat::curr_items => self.index.items(),
             Stat::hash_power_level => u64::from((self.index.bytes() / 64).max(1).ilog2()),
@@ -264,6 +277,7 @@ impl StorageEngine for SegmentStorageEngine {
             ("segments_pinned", self.pinned.load(Relaxed) as u64),
             ("index_regions", self.index.regions() as u64),
             ("index_bytes", self.index.bytes()),
+            ("policy_bytes", self.admission.bytes()),
         ]
     }
 

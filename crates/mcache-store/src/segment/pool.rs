@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::arena::{Arena, SegmentId};
 use super::epoch::Epochs;
-use crate::eviction::QUEUES;
+use crate::eviction::{Place, QUEUES};
 
 /// Free segments that only reclaiming may take: what it keeps has to go somewhere.
 const RESERVE: usize = 2;
@@ -86,24 +86,27 @@ impl Pool {
     }
 
     /// Puts a full segment at its queue's end.
-    pub fn seal(&self, id: SegmentId, queue: u32) {
+    pub fn seal(&self, id: SegmentId, queue: usize) {
         let mut inner = self.lock();
         inner.filling.retain(|&other| other != id);
-        inner.queues[queue as usize].push_back(id);
+        inner.queues[queue].push_back(id);
     }
 
-    /// Takes the oldest segment of a queue out, passing by those that `held` says are held.
-    pub fn oldest(&self, queue: usize, held: impl Fn(SegmentId) -> bool) -> Option<SegmentId> {
+    /// Takes a segment of a queue out, passing by those that `held` says are held.
+    pub fn remove(
+        &self,
+        queue: usize,
+        place: Place,
+        held: impl Fn(SegmentId) -> bool,
+    ) -> Option<SegmentId> {
         let queue = &mut self.lock().queues[queue];
-        let at = queue.iter().position(|&id| !held(id))?;
-        queue.remove(at)
-    }
-
-    /// Takes the newest segment of a queue out, passing by those that `held` says are held.
-    pub fn newest(&self, queue: usize, held: impl Fn(SegmentId) -> bool) -> Option<SegmentId> {
-        let queue = &mut self.lock().queues[queue];
-        let at = queue.iter().rposition(|&id| !held(id))?;
-        queue.remove(at)
+        let is_free = |at: &usize| queue.get(*at).is_some_and(|&id| !held(id));
+        let at = match place {
+            Place::Oldest => (0..queue.len()).find(is_free),
+            Place::Newest => (0..queue.len()).rev().find(is_free),
+            Place::At(first) => (first..queue.len()).chain(0..queue.len()).find(is_free),
+        };
+        queue.remove(at?)
     }
 
     /// Takes the segment out for which `worth` is highest, if it is for any.
@@ -206,10 +209,10 @@ mod tests {
         let epochs = Epochs::default();
         let pool = Pool::new(4);
         let id = pool.take(Taker::Store, &arena, &epochs).unwrap();
-        arena.open(id, 0, 0, 0).advance(&arena, 64);
+        arena.open(id, 0, 0, 0, 0).advance(&arena, 64);
         arena.segment(id).expires_ms.store(5, Relaxed);
         pool.seal(id, 0);
-        let oldest = pool.oldest(0, |_| false).unwrap();
+        let oldest = pool.remove(0, Place::Oldest, |_| false).unwrap();
         pool.empty(oldest, epochs.advance());
         assert_eq!(pool.take(Taker::Store, &arena, &epochs), Some(id));
         assert_eq!(pool.in_use(), [id], "it can be walked before it is opened");

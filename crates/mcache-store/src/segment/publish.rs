@@ -7,6 +7,7 @@ use mcache_base::{Expiry, Key, Now};
 use super::access::{Class, SegmentAccess};
 use super::index::Location;
 use super::record::{Blueprint, Draft};
+use crate::eviction::Standing;
 use crate::semantics::Attributes;
 
 /// What stands in the index for a key when a decision is made.
@@ -42,7 +43,7 @@ pub(super) struct Change<'c> {
     pub(super) fragmented: bool,
     /// The fragments are those of the item that is replaced.
     pub(super) carries: bool,
-    pub(super) frequency: u32,
+    pub(super) standing: Standing,
     pub(super) expected: Expected,
 }
 
@@ -135,6 +136,7 @@ impl SegmentAccess {
         let record = self.engine.record(location);
         let base = self.engine.arena.base_of(location);
         let cas_is_kept = attributes.cas == record.cas(base);
+        let standing = self.engine.standing_of(location, &record);
         let inline = record.inline().to_vec();
         let change = Change {
             key,
@@ -145,10 +147,10 @@ impl SegmentAccess {
             more: &[],
             fragmented: record.is_fragmented(),
             carries: true,
-            frequency: record.frequency(),
+            standing,
             expected: Expected::Exactly(Some(present)),
         };
-        let class = self.class_of(location, attributes.expiry, now);
+        let class = Class::of(standing.queue, attributes.expiry, now);
         self.ensure(class, change.size_max(), now)?;
         self.publish(class, &change).map(|(location, _)| location)
     }
@@ -166,7 +168,7 @@ impl<'c> Change<'c> {
             more: &[],
             fragmented: false,
             carries: false,
-            frequency: 0,
+            standing: Standing::default(),
             expected: Expected::Anything,
         }
     }
@@ -177,7 +179,8 @@ impl<'c> Change<'c> {
             own_cas: self.own_cas,
             full_sequence: self.sequence.is_some_and(|sequence| !is_near(sequence, base)),
             fragmented: self.fragmented,
-            frequency: self.frequency,
+            frequency: self.standing.frequency,
+            heat: self.standing.heat,
         }
     }
 

@@ -40,7 +40,8 @@ impl SegmentAccess {
         if !is_plain && let Err(answer) = self.decide(key, store, now) {
             return answer;
         }
-        let class = Class::of(0, Expiry::from_exptime(store.exptime, now), now);
+        let standing = self.engine.standing(key, len, now);
+        let class = Class::of(standing.queue, Expiry::from_exptime(store.exptime, now), now);
         let fragments = match self.cut(class, key, pieces, len, now) {
             Ok(fragments) => fragments,
             Err(refusal) => return Stored::Refused(refusal),
@@ -57,6 +58,7 @@ impl SegmentAccess {
                 inline: fragments.as_ref().map_or(b"", Fragments::list),
                 more: if fragments.is_some() { &[] } else { pieces },
                 fragmented: fragments.is_some(),
+                standing,
                 expected: if is_plain { Expected::Anything } else { Expected::Exactly(present) },
                 ..fresh
             };
@@ -157,11 +159,13 @@ impl SegmentAccess {
         value: &[u8],
         now: Now,
     ) -> Result<u64, Unpublished> {
-        let class = Class::of(0, write.attributes.expiry, now);
+        let standing = self.engine.standing(key, value.len(), now);
+        let class = Class::of(standing.queue, write.attributes.expiry, now);
         let fragments = self.cut(class, key, &[value], value.len(), now)?;
         let change = Change {
             own_cas,
             fragmented: fragments.is_some(),
+            standing,
             expected: Expected::Exactly(present),
             ..Change::fresh(
                 key,

@@ -1,5 +1,6 @@
 //! Making room: empties segments. Moves and unlinks; what is worth keeping the policy says.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 
 use mcache_base::operation::Miss;
@@ -14,7 +15,7 @@ use super::publish::is_near;
 use super::record::{
     Blueprint, Draft, FRAGMENT_ENTRY, INLINE_MAX, Record, fragment_size, write_fragment,
 };
-use crate::eviction::{Candidate, QUEUES, SegmentPolicy, Verdict};
+use crate::eviction::{Candidate, QUEUES, SegmentPolicy, Standing, Verdict};
 use crate::tally::{EngineCounters, Leaving, Why};
 
 /// An item fetched in so many last milliseconds was still in use when it was evicted.
@@ -25,6 +26,9 @@ const DEAD_SHARE_MIN: usize = 40;
 
 /// Without evictions, a segment is emptied if this share of it, in percent, is dead.
 const DEAD_SHARE_MIN_KEEPING: usize = 5;
+
+/// Items that are known to have been judged lately.
+const SETTLED_MAX: usize = 32;
 
 /// What came of an attempt to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub struct Reclaimer {
     /// Where kept items go.
     open: [Option<Open>; QUEUES],
     policy: Box<dyn SegmentPolicy>,
+    /// The last items that were kept for a fragment's sake: their other fragments stay too.
+    settled: VecDeque<u64>,
 }
 
 /// One segment's emptying.
@@ -53,13 +59,19 @@ struct Emptying<'e> {
     now: Now,
     /// Whether the policy is asked: otherwise all that is alive is kept.
     judge: bool,
-    queue: u32,
+    /// Bytes that were kept.
+    kept: usize,
 }
 
 impl Reclaimer {
     /// Nothing kept yet.
     pub fn new(epochs: &Epochs, policy: Box<dyn SegmentPolicy>) -> Self {
-        Self { member: epochs.join(), open: [const { None }; QUEUES], policy }
+        Self {
+            member: epochs.join(),
+            open: [const { None }; QUEUES],
+            policy,
+            settled: VecDeque::new(),
+        }
     }
 
     /// Begins to look at records.
@@ -97,10 +109,14 @@ impl SegmentStorageEngine {
             return Made::Nothing;
         };
         reclaimer.begin(&self.epochs);
-        let queue = self.arena.segment(victim).queue.load(Relaxed);
-        let mut emptying = Emptying { engine: self, reclaimer, counters, now, judge, queue };
+        let queue = self.arena.segment(victim).queue.load(Relaxed) as usize;
+        let mut emptying = Emptying { engine: self, reclaimer, counters, now, judge, kept: 0 };
         let emptied = emptying.run(victim);
+        let kept = emptying.kept;
         reclaimer.rest();
+        if judge {
+            reclaimer.policy.emptied(&self.view(), queue, kept);
+        }
         if emptied {
             self.pool.empty(victim, self.epochs.advance());
             Made::Room
@@ -125,13 +141,9 @@ impl SegmentStorageEngine {
         if !self.evict {
             return None;
         }
-        let lengths = self.pool.lengths();
-        let choice = reclaimer.policy.choose(lengths);
+        let choice = reclaimer.policy.choose(&self.view());
         let held = |id| self.arena.is_pinned(id);
-        let take = |queue| match choice.newest {
-            true => self.pool.newest(queue, held),
-            false => self.pool.oldest(queue, held),
-        };
+        let take = |queue| self.pool.remove(queue, choice.place, held);
         let others = (0..QUEUES).filter(|&queue| queue != choice.queue);
         std::iter::once(choice.queue).chain(others).find_map(take).map(|id| (id, true))
     }
@@ -205,12 +217,13 @@ impl Emptying<'_> {
         let engine = self.engine;
         let hash = engine.hasher.key(record.key()).hash;
         let death = engine.death(location, record, self.now);
+        let candidate = self.candidate(location, record, hash);
         let verdict = match death {
             Some(_) => Verdict::Drop,
-            None => self.verdict(record, hash, engine.value_len(record)),
+            None => self.verdict(&candidate),
         };
-        if let Verdict::Keep { queue, frequency } = verdict {
-            match self.keep(location, record, hash, queue, frequency) {
+        if let Verdict::Keep(standing) = verdict {
+            match self.keep(location, record, hash, standing) {
                 Kept::Moved | Kept::Gone => return true,
                 Kept::NoRoom if !engine.evict => return false,
                 Kept::NoRoom => {}
@@ -218,26 +231,32 @@ impl Emptying<'_> {
         }
         if engine.unlink(hash, location) {
             self.count_leaving(record, death);
-            if death.is_none() {
-                self.reclaimer.policy.dropped(hash, self.queue as usize);
-            }
+            self.forget(&candidate, death);
         }
         true
     }
 
-    fn verdict(&mut self, record: &Record<'_>, hash: u64, value_len: usize) -> Verdict {
-        let frequency = record.frequency();
-        if !self.judge {
-            return Verdict::Keep { queue: self.queue as usize, frequency };
+    fn candidate(&self, location: Location, record: &Record<'_>, hash: u64) -> Candidate {
+        let beside = match record.is_fragmented() {
+            true => self.engine.value_len(record),
+            false => 0,
+        };
+        let standing = self.engine.standing_of(location, record);
+        Candidate { hash, standing, age: self.engine.age(location), size: record.size() + beside }
+    }
+
+    fn verdict(&mut self, candidate: &Candidate) -> Verdict {
+        match self.judge {
+            true => self.reclaimer.policy.judge(candidate),
+            false => Verdict::Keep(candidate.standing),
         }
-        self.reclaimer.policy.judge(&Candidate {
-            hash,
-            queue: self.queue as usize,
-            frequency,
-            fetched: record.is_fetched(),
-            idle_s: self.now.clock_ms.saturating_sub(record.accessed_ms(self.now)) / 1000,
-            size: record.size() + if record.is_fragmented() { value_len } else { 0 },
-        })
+    }
+
+    /// Tells the policy of an item that left to make room.
+    fn forget(&mut self, candidate: &Candidate, death: Option<Miss>) {
+        if self.judge && death.is_none() {
+            self.reclaimer.policy.dropped(candidate);
+        }
     }
 
     /// Copies an item's record to where the kept ones go.
@@ -246,8 +265,7 @@ impl Emptying<'_> {
         location: Location,
         record: &Record<'_>,
         hash: u64,
-        queue: usize,
-        frequency: u32,
+        standing: Standing,
     ) -> Kept {
         let (engine, now) = (self.engine, self.now);
         let base = engine.arena.base_of(location);
@@ -259,9 +277,11 @@ impl Emptying<'_> {
             own_cas: record.has_own_cas(),
             full_sequence: true,
             fragmented: record.is_fragmented(),
-            frequency,
+            frequency: standing.frequency,
+            heat: standing.heat,
         };
-        let Some(open) = self.room(queue, blueprint.size_max(key.len(), inline.len())) else {
+        let Some(open) = self.room(standing.queue, blueprint.size_max(key.len(), inline.len()))
+        else {
             return Kept::NoRoom;
         };
         blueprint.full_sequence = !is_near(sequence, open.base);
@@ -277,7 +297,7 @@ impl Emptying<'_> {
         let attributes = record.attributes(base, now);
         if !blueprint.has_room_for(attributes.expiry) {
             drop(region);
-            return self.keep(location, record, hash, queue, frequency);
+            return self.keep(location, record, hash, standing);
         }
         draft.mark(&attributes);
         draft.complete(sequence, open.base);
@@ -286,8 +306,10 @@ impl Emptying<'_> {
         region.replace(place, moved);
         drop(region);
         engine.retire(location, record);
+        self.kept += size;
         if self.judge {
-            let stat = if queue == 0 { Stat::moves_within_lru } else { Stat::moves_to_warm };
+            let stat =
+                if standing.queue == 0 { Stat::moves_within_lru } else { Stat::moves_to_warm };
             self.counters.add(stat, 1);
         }
         Kept::Moved
@@ -304,13 +326,19 @@ impl Emptying<'_> {
         };
         let owner = engine.record(owner_at);
         let death = engine.death(owner_at, &owner, self.now);
+        let candidate = self.candidate(owner_at, &owner, hash);
         let verdict = match death {
             Some(_) => Verdict::Drop,
-            None => self.verdict(&owner, hash, engine.value_len(&owner)),
+            None if self.reclaimer.settled.contains(&hash) => Verdict::Keep(candidate.standing),
+            None => self.verdict(&candidate),
         };
-        if let Verdict::Keep { queue, frequency } = verdict {
-            match self.keep_fragment(location, fragment, queue, frequency) {
-                Kept::Moved | Kept::Gone => return true,
+        if let Verdict::Keep(standing) = verdict {
+            match self.keep_fragment(location, fragment, standing) {
+                Kept::Moved => {
+                    self.settle(hash);
+                    return true;
+                }
+                Kept::Gone => return true,
                 Kept::NoRoom if !engine.evict => return false,
                 Kept::NoRoom => {}
             }
@@ -320,9 +348,20 @@ impl Emptying<'_> {
             let owner = engine.record(owner_at);
             if engine.unlink(hash, owner_at) {
                 self.count_leaving(&owner, death);
+                self.forget(&candidate, death);
             }
         }
         true
+    }
+
+    /// An item that was judged by one fragment is not judged by its others soon after: its marks
+    /// are used up.
+    fn settle(&mut self, hash: u64) {
+        let settled = &mut self.reclaimer.settled;
+        if self.judge && !settled.contains(&hash) {
+            settled.truncate(SETTLED_MAX - 1);
+            settled.push_front(hash);
+        }
     }
 
     /// Copies a fragment, then its owner's record with the fragment's new places: it is cut to
@@ -332,15 +371,14 @@ impl Emptying<'_> {
         &mut self,
         location: Location,
         fragment: &Record<'_>,
-        queue: usize,
-        frequency: u32,
+        standing: Standing,
     ) -> Kept {
         let engine = self.engine;
         let hash = fragment.fragment_owner();
         let mut rest = fragment.fragment_data();
         let mut moved = Vec::new();
         while !rest.is_empty() {
-            let Some(open) = self.room_for_fragment(queue, rest.len()) else {
+            let Some(open) = self.room_for_fragment(standing.queue, rest.len()) else {
                 self.retire_all(&moved);
                 return Kept::NoRoom;
             };
@@ -355,10 +393,11 @@ impl Emptying<'_> {
         }
         // An owner that was written anew meanwhile still holds the fragment.
         while let Some(owner_at) = engine.owner_of(location, hash) {
-            match self.replace_in_list(owner_at, hash, location, &moved, queue, frequency) {
+            match self.replace_in_list(owner_at, hash, location, &moved, standing) {
                 Kept::Gone => {}
                 Kept::Moved => {
                     engine.retire(location, fragment);
+                    self.kept += fragment.size();
                     return Kept::Moved;
                 }
                 Kept::NoRoom => {
@@ -385,8 +424,7 @@ impl Emptying<'_> {
         hash: u64,
         from: Location,
         to: &[(Location, u32)],
-        queue: usize,
-        frequency: u32,
+        standing: Standing,
     ) -> Kept {
         let (engine, now) = (self.engine, self.now);
         let owner = engine.record(owner_at);
@@ -404,14 +442,15 @@ impl Emptying<'_> {
             own_cas: owner.has_own_cas(),
             full_sequence: true,
             fragmented: true,
-            frequency,
+            frequency: standing.frequency,
+            heat: standing.heat,
         };
         let key = owner.key();
         let size_max = blueprint.size_max(key.len(), list.len());
         if list.len() > INLINE_MAX || size_max > engine.arena.segment_size() / 2 {
             return Kept::NoRoom;
         }
-        let Some(open) = self.room(queue, size_max) else {
+        let Some(open) = self.room(standing.queue, size_max) else {
             return Kept::NoRoom;
         };
         let size = blueprint.size_at(open.at(), key.len(), list.len());
@@ -449,9 +488,10 @@ impl Emptying<'_> {
         let open = &mut self.reclaimer.open[queue];
         if !open.as_ref().is_some_and(|open| open.fits(size)) {
             let id = engine.pool.take(Taker::Reclaim, &engine.arena, &engine.epochs)?;
-            let new = engine.arena.open(id, queue as u32, engine.base(), now.clock_ms);
+            let born = engine.written.load(Relaxed);
+            let new = engine.arena.open(id, queue, engine.base(), born, now.clock_ms);
             if let Some(full) = open.replace(new) {
-                engine.pool.seal(full.id, queue as u32);
+                engine.pool.seal(full.id, queue);
             }
         }
         open.as_mut()
@@ -477,11 +517,12 @@ mod tests {
 
     use super::*;
     use crate::engine::{Access, EngineOptions, SizeLimit, StorageEngine};
-    use crate::eviction::{self, Choice};
+    use crate::eviction::{self, Choice, Place, View};
     use crate::segment::SegmentAccess;
 
     const NOW: Now = Now { clock_ms: 1_000, unix: 1_800_000_000 };
     const LONG: &[u8] = b"long";
+    const KEPT: Standing = Standing { queue: 1, frequency: 0, heat: 0 };
 
     /// While an item is being judged, it is marked stale: its record is written anew.
     struct Meddler {
@@ -490,8 +531,8 @@ mod tests {
     }
 
     impl SegmentPolicy for Meddler {
-        fn choose(&mut self, _lengths: [usize; QUEUES]) -> Choice {
-            Choice { queue: 0, newest: false }
+        fn choose(&mut self, _view: &View) -> Choice {
+            Choice { queue: 0, place: Place::Oldest }
         }
 
         fn judge(&mut self, _candidate: &Candidate) -> Verdict {
@@ -505,7 +546,7 @@ mod tests {
 
     #[test]
     fn a_fragment_whose_owner_is_written_anew_does_not_stay_behind() {
-        for verdict in [Verdict::Keep { queue: 1, frequency: 0 }, Verdict::Drop] {
+        for verdict in [Verdict::Keep(KEPT), Verdict::Drop] {
             let policy = eviction::policy("lru").expect("a row");
             let item_size = SizeLimit::Value(0);
             let options = EngineOptions { capacity: 4 << 20, item_size, evict: true, policy };
@@ -528,7 +569,8 @@ mod tests {
                     assert!(used.contains(&id), "a fragment in {id}, which was emptied");
                 }
             }
-            reclaimer.policy = eviction::segment_policy(); // the meddler holds the engine
+            let policy = (options.policy.by_segments)(1 << 20).unwrap();
+            reclaimer.policy = policy; // the meddler holds the engine
         }
     }
 }

@@ -5,7 +5,7 @@
 //!          | state 2
 //!  4  u32  sequence number, as a distance from the segment's base
 //!  8  u16  last access, in seconds modulo 65,536
-//! 10  u32  CRC-32C of everything that does not change
+//! 10  u32  CRC-32C, cut to 28 bits, of everything that does not change | heat 4, for eviction
 //! 14  ...  extra u16, own cas u64, sequence u64, expiry u64 (8-aligned in memory), flags u32:
 //!          each only if present
 //!     ...  key, then the value, or for a fragmented one the list of its fragments
@@ -22,6 +22,7 @@ use mcache_base::operation::Before;
 use mcache_base::{Expiry, Now};
 
 use super::memory::Mapping;
+use crate::eviction::FREQUENCY_MAX;
 use crate::semantics::Attributes;
 
 const FETCHED: u32 = 1 << 24;
@@ -58,8 +59,9 @@ pub const FRAGMENT_ENTRY: usize = 8;
 /// Records begin at multiples of this.
 pub const ALIGN: usize = 4;
 
-/// Highest frequency that is told apart.
-pub const FREQUENCY_MAX: u32 = 3;
+/// Bits of the checksum's word that are the checksum; the others are the heat.
+const CHECKSUM: u32 = (1 << 28) - 1;
+const HEAT_SHIFT: u32 = 28;
 
 /// What a record is to be: everything but its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +76,8 @@ pub struct Blueprint {
     pub fragmented: bool,
     /// Frequency mark to begin with.
     pub frequency: u32,
+    /// Heat, 0 to 15. Not under the checksum: it only steers eviction.
+    pub heat: u32,
 }
 
 /// Where a record's parts stand, from its begin.
@@ -169,6 +173,7 @@ pub struct Draft<'m> {
     layout: Layout,
     word: u32,
     full_sequence: bool,
+    heat: u32,
     checksum: u32,
 }
 
@@ -212,7 +217,8 @@ impl<'m> Draft<'m> {
             position += piece.len();
         }
         let full_sequence = blueprint.full_sequence;
-        let draft = Self { memory, at, layout, word, full_sequence, checksum };
+        let heat = blueprint.heat;
+        let draft = Self { memory, at, layout, word, full_sequence, heat, checksum };
         draft.mark(attributes);
         draft
     }
@@ -238,6 +244,7 @@ impl<'m> Draft<'m> {
                 let at = self.at + self.layout.sequence;
                 self.memory.write(at, &sequence.to_le_bytes());
             }
+            let checksum = checksum & CHECKSUM | self.heat << HEAT_SHIFT;
             self.memory.write(self.at + 10, &checksum.to_le_bytes());
         }
         self.memory.u32(self.at).store(self.word | LIVE, Release);
@@ -392,6 +399,12 @@ impl<'m> Record<'m> {
         (self.word & FREQUENCY) / FREQUENCY_ONE
     }
 
+    /// The heat that the record was written with.
+    #[inline]
+    pub fn heat(&self) -> u32 {
+        self.stored_checksum(10) >> HEAT_SHIFT
+    }
+
     /// Notes a fetch. Writes only what changes, so that a hot item's line stays shared.
     #[inline]
     pub fn note_fetch(&self, now: Now) {
@@ -445,7 +458,7 @@ impl<'m> Record<'m> {
         }
         add(layout.key, key_len(self.word) + inline_len(self.word));
         checksum = crc32c::crc32c_append(checksum, &self.sequence(base).to_le_bytes());
-        self.stored_checksum(10) == checksum
+        self.stored_checksum(10) & CHECKSUM == checksum & CHECKSUM
     }
 
     /// The entries of the list of fragments: location and length of each.
@@ -606,6 +619,7 @@ mod tests {
             full_sequence: false,
             fragmented: false,
             frequency: 0,
+            heat: 0,
         }
     }
 
@@ -624,6 +638,7 @@ mod tests {
             let cas = if blueprint.own_cas { blueprint.attributes.cas } else { 77 };
             assert_eq!(attributes, Attributes { cas, ..blueprint.attributes });
             assert!(record.is_intact(70) && !record.is_dead());
+            assert_eq!(record.heat(), blueprint.heat);
             assert_eq!(record.size(), blueprint.size_at(at, key.len(), value.len()));
             assert!(record.size() <= blueprint.size_max(key.len(), value.len()));
         }
@@ -644,7 +659,7 @@ mod tests {
             with(|a| (a.expiry, a.flags) = (Expiry::Unix(1_900_000_000), 5)),
             with(|a| (a.stale, a.token_sent, a.binary_key, a.fetched) = (true, true, true, true)),
             Blueprint { own_cas: true, ..with(|a| (a.cas, a.expiry) = (9, Expiry::Clock(1))) },
-            Blueprint { full_sequence: true, ..plain },
+            Blueprint { full_sequence: true, heat: 15, ..plain },
             Blueprint { full_sequence: true, own_cas: true, ..with(|a| (a.cas, a.flags) = (3, 1)) },
         ] {
             for value_len in [0, 1, 2, 3, 4, 100, 1000] {

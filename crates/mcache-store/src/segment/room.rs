@@ -1,5 +1,7 @@
 //! Room to write: a thread's open segments, and what it does when one is full.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use mcache_base::operation::Refusal;
 use mcache_base::{Key, Now, Stat};
 
@@ -61,6 +63,7 @@ impl SegmentAccess {
     fn open_segment(&mut self, class: Class, now: Now) -> Result<(), Refusal> {
         let engine = self.engine.clone();
         engine.balance();
+        engine.pool.trim(&engine.arena, &engine.epochs);
         let (mut yields, mut emptied) = (0, 0);
         let id = loop {
             self.member.begin(&engine.epochs);
@@ -78,7 +81,9 @@ impl SegmentAccess {
             }
         };
         self.counters.add(Stat::direct_reclaims, u64::from(emptied > 0));
-        let open = engine.arena.open(id, class.queue(), engine.base(), now.clock_ms);
+        let written = engine.arena.segment_size() as u64;
+        let born = engine.written.fetch_add(written, Relaxed) + written;
+        let open = engine.arena.open(id, class.queue(), engine.base(), born, now.clock_ms);
         if let Some(full) = self.open[class.index()].replace(open) {
             engine.pool.seal(full.id, class.queue());
         }

@@ -141,7 +141,7 @@ settings! {
         stat "evictions";
 
     /// Who leaves first when room is needed.
-    eviction: &'static str = "lru", "lru" => show::plain;
+    eviction: &'static str = "heat", "heat" => show::plain;
         ["--eviction"] "POLICY" => read::policy;
 
     /// Where items live: `segment` in one arena, `striped` in allocations under many locks;

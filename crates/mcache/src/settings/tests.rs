@@ -129,7 +129,12 @@ fn bad_command_lines_are_refused_in_one_clear_line() {
         ("-I 2m -m 3", USAGE, "Cannot set item size limit higher than 1/2 of memory max."),
         ("-f 1", USAGE, "-f 1: should be a number above 1"),
         ("-f nan", USAGE, "-f nan: should be a number above 1"),
-        ("--eviction best", USAGE, "--eviction best: should be one of lru, mru, lfu, fifo"),
+        (
+            "--eviction best",
+            USAGE,
+            "--eviction best: should be one of heat, s3fifo, lru, mru, lfu, fifo, \
+             sieve, random",
+        ),
         ("--engine best", USAGE, "--engine best: should be one of simple, striped, segment"),
         ("-l host:x", USAGE, "-l host:x: the port should be from 0 to 65535"),
         ("nonsense/", USAGE, "nonsense/: should be an address, host:port or [v6]:port"),
