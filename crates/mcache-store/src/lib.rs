@@ -22,6 +22,6 @@ mod tally;
 pub use engine::{Access, EngineOptions, Reservation, SizeLimit, StorageEngine};
 pub use groups::TooManyGroups;
 pub use record::{Arriving, Blob, Held};
-pub use segment::SegmentStorageEngine;
+pub use segment::{CAPACITY_MIN as SEGMENT_CAPACITY_MIN, SegmentStorageEngine};
 pub use simple::SimpleStorageEngine;
 pub use striped::StripedStorageEngine;

@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
 use mcache_net::ListenAddress;
-use mcache_store::EngineOptions;
 use mcache_store::eviction::policy;
+use mcache_store::{EngineOptions, SEGMENT_CAPACITY_MIN};
 
 use crate::failure::Failure;
 use crate::logging;
 use crate::options::ServerOptions;
-use crate::settings::{Habits, ListenOn, Port, Settings};
+use crate::settings::{Engine, Habits, ListenOn, Port, Settings};
 
 /// Says in the log what is started, and which of the options change nothing.
 pub fn report(settings: &Settings) {
@@ -30,6 +30,13 @@ pub fn report(settings: &Settings) {
 /// What the engine is told.
 pub fn engine_options(settings: &Settings) -> Result<EngineOptions, Failure> {
     let policy = policy(settings.eviction).ok_or_else(|| Failure::usage("no such policy"))?;
+    if settings.engine == Engine::Segment && settings.memory < SEGMENT_CAPACITY_MIN {
+        let least = SEGMENT_CAPACITY_MIN >> 10;
+        return Err(Failure::usage(format!(
+            "--cap {}: should be at least {least}k",
+            settings.memory
+        )));
+    }
     Ok(EngineOptions {
         capacity: settings.memory,
         item_size: settings.item_size,

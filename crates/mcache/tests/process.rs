@@ -94,6 +94,7 @@ fn refusals_are_one_line_and_an_exit_code() {
             "-p x: should be a port from 1 to 65535, 0 for none or -1 \
                                            for any",
         ),
+        ("mcache", "--cap 100k".to_owned(), 64, "--cap 102400: should be at least 256k"),
         ("mcache", "-o bogus".to_owned(), 1, "Illegal suboption \"bogus\""),
         (
             "mcache",

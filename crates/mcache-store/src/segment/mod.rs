@@ -73,6 +73,9 @@ const BASE_DISTANCE: u64 = 1 << 31;
 /// Segments that a store needs to work at all: one to fill, one to empty, one to keep into.
 const SEGMENTS_MIN: usize = 8;
 
+/// The least capacity, in bytes: below it the segments that a store needs do not fit.
+pub const CAPACITY_MIN: u64 = 256 << 10;
+
 /// The engine.
 pub struct SegmentStorageEngine {
     arena: Arena,

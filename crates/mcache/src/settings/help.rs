@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use mcache_base::MEMCACHED_LEVEL;
+use mcache_store::eviction::POLICIES;
 
 use super::{Habits, SETTINGS, Setting, Settings, Spelling};
 
@@ -48,6 +49,10 @@ pub fn text(habits: Habits) -> String {
         ("--version", "print the version and end"),
     ] {
         push_entry(words, about, &mut out);
+    }
+    out.push_str("\nPolicies of --eviction:\n");
+    for policy in POLICIES {
+        push_entry(policy.name, policy.about, &mut out);
     }
     out.push_str(
         "\nADDRESS:PORT without an option is a listener, as with -l. memcached's other options\n\
