@@ -34,8 +34,8 @@ fn run(habits: Habits, arguments: impl Iterator<Item = OsString>) -> Result<(), 
         }
     };
     logging::start(settings.verbosity);
-    lower::report(&settings);
     let engine = lower::engine_options(&settings)?;
+    lower::report(&settings);
     let options = privileges::take(&settings, lower::server_options(&settings)?)?;
     let listeners = Listeners::bind(&options.listeners, options.backlog)
         .map_err(|error| Failure::system(format!("failed to listen on {error}")))?;
