@@ -1,6 +1,6 @@
 //! `ci`: what has to pass before anything is merged.
 
-use crate::{check, clients, conformance, memcached_suite, test};
+use crate::{check, client_suites, clients, conformance, memcached_suite, test};
 
 /// Runs the command.
 pub fn run(_: &[String]) -> Result<(), String> {
@@ -9,5 +9,6 @@ pub fn run(_: &[String]) -> Result<(), String> {
     // Proves the transcripts, which the tests have just played against mcache.
     conformance::run(&["--against", "memcached", "--house", "tcp"].map(str::to_owned))?;
     memcached_suite::run(&["--passing".to_owned()])?;
-    clients::run(&[])
+    clients::run(&[])?;
+    client_suites::run(&["--passing".to_owned()])
 }

@@ -1,11 +1,11 @@
 //! `clients`: real clients, installed from their registries, each against a fresh server.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use mcache_conformance::{Program, TOPICS, Transport};
 
 use crate::shell;
+use crate::tools::{LIBMEMCACHED, Need, PYTHON, Tools, ZLIB};
 
 /// A client and the script in clients/ that puts it to use.
 struct Client {
@@ -18,17 +18,6 @@ struct Client {
     argument: &'static str,
 }
 
-/// What a client is made of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Need {
-    Debian(&'static str),
-    Pip(&'static str),
-    Npm(&'static str),
-}
-
-const PYTHON: Need = Need::Debian("python3-venv");
-const LIBMEMCACHED: Need = Need::Debian("libmemcached-dev");
-
 const CLIENTS: &[Client] = &[
     Client {
         name: "pymemcache",
@@ -40,14 +29,14 @@ const CLIENTS: &[Client] = &[
     Client {
         name: "pylibmc",
         protocol: "text",
-        needs: &[PYTHON, LIBMEMCACHED, Need::Debian("zlib1g-dev"), Need::Pip("pylibmc==1.6.3")],
+        needs: &[PYTHON, LIBMEMCACHED, ZLIB, Need::Pip("pylibmc==1.6.3")],
         script: "pylibmc.test.py",
         argument: "",
     },
     Client {
         name: "pylibmc-binary",
         protocol: "binary",
-        needs: &[PYTHON, LIBMEMCACHED, Need::Debian("zlib1g-dev"), Need::Pip("pylibmc==1.6.3")],
+        needs: &[PYTHON, LIBMEMCACHED, ZLIB, Need::Pip("pylibmc==1.6.3")],
         script: "pylibmc.test.py",
         argument: "binary",
     },
@@ -109,7 +98,7 @@ pub fn run(words: &[String]) -> Result<(), String> {
         names => (shell::build_server()?, names),
     };
     let chosen = choose(names)?;
-    let tools = Tools::install(&chosen)?;
+    let tools = Tools::install(chosen.iter().flat_map(|client| client.needs))?;
     let server = Program::new(&server, Transport::Tcp)?;
     let mut failed = 0;
     for client in &chosen {
@@ -154,78 +143,4 @@ fn play(client: &Client, server: &Program, tools: &Tools) -> Result<(), String> 
     }
     let said = [output.stdout, output.stderr].concat();
     Err(format!("{}{command:?}: {}", String::from_utf8_lossy(&said), output.status))
-}
-
-/// Where the clients are installed.
-struct Tools(PathBuf);
-
-impl Tools {
-    /// Installs what is missing.
-    fn install(clients: &[&Client]) -> Result<Self, String> {
-        let tools = Self(shell::target().join("clients"));
-        std::fs::create_dir_all(&tools.0).map_err(|error| error.to_string())?;
-        let mut needs: Vec<Need> = Vec::new();
-        for need in clients.iter().flat_map(|client| client.needs) {
-            if !needs.contains(need) {
-                needs.push(*need);
-            }
-        }
-        let of = |pick: fn(Need) -> Option<&'static str>| -> Vec<&'static str> {
-            needs.iter().filter_map(|&need| pick(need)).collect()
-        };
-        shell::install_packages(&of(|need| match need {
-            Need::Debian(name) => Some(name),
-            _ => None,
-        }))?;
-        tools.install_python(&of(|need| match need {
-            Need::Pip(name) => Some(name),
-            _ => None,
-        }))?;
-        tools.install_node(&of(|need| match need {
-            Need::Npm(name) => Some(name),
-            _ => None,
-        }))?;
-        Ok(tools)
-    }
-
-    fn install_python(&self, packages: &[&str]) -> Result<(), String> {
-        if packages.is_empty() {
-            return Ok(());
-        }
-        let home = self.0.join("python");
-        if !home.join("bin/pip").exists() {
-            shell::run(shell::command("python3").args(["-m", "venv"]).arg(&home))?;
-        }
-        let mut pip = shell::command(home.join("bin/pip"));
-        shell::run(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(packages))
-    }
-
-    fn install_node(&self, packages: &[&str]) -> Result<(), String> {
-        if packages.is_empty() {
-            return Ok(());
-        }
-        let mut npm = shell::command("npm");
-        npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(&self.0);
-        shell::run(npm.args(packages))
-    }
-
-    /// What runs a script of this kind.
-    fn interpreter(&self, script: &Path) -> Command {
-        match script.extension().and_then(|extension| extension.to_str()) {
-            Some("py") => shell::command(self.0.join("python/bin/python")),
-            Some("js") => {
-                let mut node = shell::command("node");
-                node.env("NODE_PATH", self.0.join("node_modules"));
-                node
-            }
-            Some("go") => {
-                // Debian's packages, no module proxy.
-                let mut go = shell::command("go");
-                go.env("GO111MODULE", "off").env("GOPATH", "/usr/share/gocode");
-                go.env("GOCACHE", self.0.join("go")).arg("run");
-                go
-            }
-            _ => shell::command("bash"),
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod ci;
+mod client_suites;
 mod clients;
 mod compatibility;
 mod conformance;
@@ -10,6 +11,7 @@ mod memcached_suite;
 mod shell;
 mod test;
 mod tidy;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,12 @@ const COMMANDS: &[Command] = &[
         run: check::run,
     },
     Command { name: "ci", about: "everything that CI runs", run: ci::run },
+    Command {
+        name: "client-suites",
+        about: "the clients' own tests, compared with docs/compatibility.md: \
+                [--against PROGRAM] [--passing] [--write] [NAME...]",
+        run: client_suites::run,
+    },
     Command {
         name: "clients",
         about: "real clients against a server: [--against PROGRAM] [NAME...]",
