@@ -27,6 +27,10 @@ pub const REQUEST_BUFFERED_MAX: usize = 16 << 10;
 /// Values above this are sent by reference (pinned) instead of copied into the answer.
 pub const VALUE_COPIED_MAX: usize = 8 << 10;
 
+/// Values up to this are copied into the answer if so much is pinned already that they can't be.
+/// A larger one is told as a miss: readers who don't read must not cost memory.
+pub const VALUE_COPIED_UNPINNED_MAX: usize = 256 << 10;
+
 /// Answers waiting to be sent, in bytes, at which a session stops serving its peer until some
 /// have gone out.
 pub const OUTPUT_HIGH_WATER: usize = 256 << 10;

@@ -2,7 +2,9 @@
 
 use std::io::IoSlice;
 
-use mcache_base::limits::{OUTPUT_HIGH_WATER, OUTPUT_PINS_MAX, VALUE_COPIED_MAX};
+use mcache_base::limits::{
+    OUTPUT_HIGH_WATER, OUTPUT_PINS_MAX, VALUE_COPIED_MAX, VALUE_COPIED_UNPINNED_MAX,
+};
 use mcache_base::{Item, Outgoing, Pin};
 
 /// A queue of answers.
@@ -43,15 +45,21 @@ impl<P: Pin> Output<P> {
         &mut self.bytes
     }
 
-    /// Appends an item's value: copied if small, held by reference if large.
+    /// Appends an item's value: copied if small, held by reference if large. Returns `false`, and
+    /// appends nothing, if it can't be held and is too large to be copied for a reader who may
+    /// never read: then it is to be told as a miss.
     #[inline]
-    pub fn push_value<I: Item<Pin = P>>(&mut self, item: &I) {
+    #[must_use]
+    pub fn push_value<I: Item<Pin = P>>(&mut self, item: &I) -> bool {
         let len = item.value_len();
-        if len > VALUE_COPIED_MAX
-            && let Some(pin) = item.pin()
-        {
-            self.pins.push((self.bytes.len(), pin));
-            return;
+        if len > VALUE_COPIED_MAX {
+            if let Some(pin) = item.pin() {
+                self.pins.push((self.bytes.len(), pin));
+                return true;
+            }
+            if len > VALUE_COPIED_UNPINNED_MAX {
+                return false;
+            }
         }
         let mut offset = 0;
         while offset < len {
@@ -59,6 +67,7 @@ impl<P: Pin> Output<P> {
             self.bytes.extend_from_slice(run);
             offset += run.len();
         }
+        true
     }
 
     /// Whether so much waits to be sent that the session should stop serving.

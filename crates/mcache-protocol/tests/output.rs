@@ -1,11 +1,11 @@
 //! The queue of answers: gathered, sent in any portions, taken back.
 
 use mcache_base::Outgoing;
-use mcache_base::limits::VALUE_COPIED_MAX;
+use mcache_base::limits::{VALUE_COPIED_MAX, VALUE_COPIED_UNPINNED_MAX};
 use mcache_protocol::Output;
 
 mod common;
-use common::{FixturePin, gathered, item, pending};
+use common::{FixturePin, UNPINNED, gathered, item, pending};
 
 /// Two pins with bytes around them, and the same as plain bytes.
 fn filled() -> (Output<FixturePin>, Vec<u8>) {
@@ -15,7 +15,7 @@ fn filled() -> (Output<FixturePin>, Vec<u8>) {
     {
         let value: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
         out.push(head.as_bytes());
-        out.push_value(&item(b"k", &value));
+        assert!(out.push_value(&item(b"k", &value)));
         plain.extend_from_slice(head.as_bytes());
         plain.extend_from_slice(&value);
     }
@@ -65,7 +65,7 @@ fn takes_back_what_came_after_a_mark() {
     out.push(b"kept");
     let mark = out.mark();
     out.push(b"not kept");
-    out.push_value(&item(b"k", &vec![0; VALUE_COPIED_MAX + 1]));
+    assert!(out.push_value(&item(b"k", &vec![0; VALUE_COPIED_MAX + 1])));
     out.rollback(mark);
     out.push(b"!");
     assert_eq!(pending(&out), b"kept!");
@@ -74,7 +74,17 @@ fn takes_back_what_came_after_a_mark() {
 #[test]
 fn an_answer_with_nothing_in_it_is_empty() {
     let mut out: Output<FixturePin> = Output::default();
-    out.push_value(&item(b"k", b""));
+    assert!(out.push_value(&item(b"k", b"")));
     assert!(Outgoing::is_empty(&out));
     assert_eq!(pending(&out), b"");
+}
+
+#[test]
+fn what_cannot_be_pinned_is_copied_up_to_a_bound() {
+    for (len, copied) in [(VALUE_COPIED_UNPINNED_MAX, true), (VALUE_COPIED_UNPINNED_MAX + 1, false)]
+    {
+        let mut out: Output<FixturePin> = Output::default();
+        assert_eq!(out.push_value(&item(UNPINNED, &vec![0; len])), copied);
+        assert_eq!(pending(&out).len(), if copied { len } else { 0 });
+    }
 }

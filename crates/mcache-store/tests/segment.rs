@@ -246,3 +246,39 @@ fn overwriting_in_place_of_a_counter_does_not_evict() {
     assert_eq!(bench.engine.stat(Stat::curr_items), 1001);
     bench.engine.check();
 }
+
+#[test]
+fn many_readers_of_one_long_value_hold_it_once() {
+    let bench = engine(4 << 20, true);
+    bench.set("long", &value("long", 0, 1_800_000));
+    bench.set("other", &value("other", 0, 1_800_000));
+    let mut access = bench.engine.access();
+    let mut pin = |key: &[u8]| {
+        let hit = access.fetch(access.key(key), &Fetch::default(), NOW).unwrap();
+        let pin = hit.item.pin();
+        access.rest();
+        pin
+    };
+    let pins: Vec<_> = (0..1000).map_while(|_| pin(b"long")).collect();
+    assert_eq!(pins.len(), 1000);
+    drop(pins);
+    assert!(pin(b"other").is_some(), "the segments were let go");
+}
+
+#[test]
+fn many_threads_store_items_of_all_times_to_live_in_few_segments() {
+    for (capacity, threads) in [(2 << 20, 16), (8 << 20, 64)] {
+        let bench = engine(capacity, true);
+        let all: Vec<_> = (0..threads).map(|_| Bench::of(&bench.engine)).collect();
+        for round in 0..20 {
+            for (thread, bench) in all.iter().enumerate() {
+                for exptime in [0, 1, 5, 20, 70, 300, 1500, 5000, 100_000] {
+                    let store = Store { exptime, ..Store::default() };
+                    let key = format!("{thread}-{exptime}-{round}");
+                    assert!(is_stored(bench.store(&key, store, &"v".repeat(100), NOW)), "{key}");
+                }
+            }
+        }
+        bench.engine.check();
+    }
+}

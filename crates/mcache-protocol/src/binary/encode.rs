@@ -61,12 +61,14 @@ fn push_item<I: Item>(style: &BinaryStyle<'_>, item: &I, out: &mut Output<I::Pin
         cas: item.cas(),
         ..echo(style)
     };
+    let mark = out.mark();
     let bytes = out.bytes();
     bytes.extend_from_slice(&header.to_bytes());
     bytes.extend_from_slice(&item.flags().to_be_bytes());
     bytes.extend_from_slice(key);
-    if !style.without_value {
-        out.push_value(item);
+    if !style.without_value && !out.push_value(item) {
+        out.rollback(mark);
+        push_miss(style, out.bytes());
     }
 }
 

@@ -44,6 +44,7 @@ pub(crate) fn encode<I: Item>(
 fn found<I: Item>(style: &MetaStyle<'_>, hit: &Hit<I>, now: Now, out: &mut Output<I::Pin>) {
     let item = &hit.item;
     let with_value = style.value && style.unless_cas != Some(item.cas());
+    let mark = out.mark();
     let line = out.bytes();
     status(line, with_value.then_some(item.value_len()));
     let mut expiry = Walked::new(hit, now);
@@ -76,8 +77,12 @@ fn found<I: Item>(style: &MetaStyle<'_>, hit: &Hit<I>, now: Now, out: &mut Outpu
     }
     line.extend_from_slice(b"\r\n");
     if with_value {
-        out.push_value(item);
-        out.push(b"\r\n");
+        if out.push_value(item) {
+            out.push(b"\r\n");
+        } else {
+            out.rollback(mark);
+            missed(style, out);
+        }
     }
 }
 

@@ -36,6 +36,7 @@ pub fn encode<I: Item>(style: TextStyle, outcome: &Outcome<I>, out: &mut Output<
 /// `VALUE <key> <flags> <bytes>[ <cas unique>]`, the data block, and `END` if it is the last.
 #[inline]
 fn value<I: Item>(item: &I, with_cas: bool, last: bool, out: &mut Output<I::Pin>) {
+    let mark = out.mark();
     let line = out.bytes();
     line.extend_from_slice(b"VALUE ");
     line.extend_from_slice(item.key());
@@ -48,8 +49,14 @@ fn value<I: Item>(item: &I, with_cas: bool, last: bool, out: &mut Output<I::Pin>
         push_u64(line, item.cas());
     }
     line.extend_from_slice(b"\r\n");
-    out.push_value(item);
-    out.push(if last { b"\r\nEND\r\n" } else { b"\r\n" });
+    if out.push_value(item) {
+        out.push(b"\r\n");
+    } else {
+        out.rollback(mark);
+    }
+    if last {
+        out.push(b"END\r\n");
+    }
 }
 
 #[inline]

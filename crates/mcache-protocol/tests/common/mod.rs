@@ -12,6 +12,9 @@ use mcache_protocol::{Codec, KeyScratch, Outcome, Output, Style};
 /// The time of every test.
 pub const NOW: Now = Now { clock_ms: 5_000, unix: 1_800_000_000 };
 
+/// The key of items that can't be pinned.
+pub const UNPINNED: &[u8] = b"unpinned";
+
 /// An item that lies in two pieces, cut in the middle of its value.
 #[derive(Clone, Debug)]
 pub struct Fixture {
@@ -65,7 +68,7 @@ impl Item for Fixture {
         100
     }
     fn pin(&self) -> Option<FixturePin> {
-        Some(FixturePin(self.value.clone()))
+        (self.key != UNPINNED).then(|| FixturePin(self.value.clone()))
     }
 }
 

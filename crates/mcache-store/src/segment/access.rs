@@ -56,6 +56,12 @@ impl Class {
         self.0
     }
 
+    /// The places of all classes of its queue.
+    pub(super) fn siblings(self) -> std::ops::Range<usize> {
+        let first = self.0 / TTL_CLASSES * TTL_CLASSES;
+        first..first + TTL_CLASSES
+    }
+
     /// The queue.
     pub(super) fn queue(self) -> usize {
         self.0 / TTL_CLASSES

@@ -120,6 +120,16 @@ impl Arena {
         self.segment(id).pins.load(Acquire) > 0
     }
 
+    /// Holds a segment still. Returns whether nobody else does.
+    pub fn pin(&self, id: SegmentId) -> bool {
+        self.segment(id).pins.fetch_add(1, Relaxed) == 0
+    }
+
+    /// Lets a segment go that [`Self::pin`] held. Returns whether nobody holds it any more.
+    pub fn unpin(&self, id: SegmentId) -> bool {
+        self.segment(id).pins.fetch_sub(1, Release) == 1
+    }
+
     /// The segment of a location.
     #[inline]
     pub fn segment_of(&self, location: Location) -> SegmentId {

@@ -1,7 +1,6 @@
 //! Values that are cut into fragments: how they are written, read and buried.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use mcache_base::operation::Refusal;
 use mcache_base::{Expiry, Now};
@@ -40,7 +39,7 @@ impl Fragments {
         let id = self.engine.arena.segment_of(location);
         if self.held.last() != Some(&id) {
             self.held.push(id);
-            self.engine.arena.segment(id).pins.fetch_add(1, Relaxed);
+            self.engine.hold(id);
         }
         self.list.extend_from_slice(&location.to_le_bytes());
         self.list.extend_from_slice(&(len as u32).to_le_bytes());
@@ -52,9 +51,7 @@ impl Drop for Fragments {
         if !self.kept {
             self.engine.bury_list(&self.list);
         }
-        for &id in &self.held {
-            self.engine.arena.segment(id).pins.fetch_sub(1, Release);
-        }
+        self.held.iter().for_each(|&id| self.engine.let_go(id));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a reader holds: a record under its epoch's protection, or a value pinned for a send.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 
 use mcache_base::{Expiry, Item, Pin};
 
@@ -73,14 +73,35 @@ impl Item for SegmentItem<'_> {
     fn pin(&self) -> Option<SegmentPin> {
         let segments = self.engine.segments_of(self.location, &self.record);
         let engine = self.engine.clone();
-        if engine.pinned.load(Relaxed) + segments.len() > engine.pool.allowed() / 4 {
-            return None; // so many stalled readers: this one is given a copy
+        let more = segments.iter().filter(|&&id| !engine.arena.is_pinned(id)).count();
+        if engine.pinned.load(Relaxed) + more > engine.pins_max(segments.len()) {
+            return None; // so many stalled readers
         }
-        engine.pinned.fetch_add(segments.len(), Relaxed);
-        for &id in &segments {
-            engine.arena.segment(id).pins.fetch_add(1, Relaxed);
-        }
+        segments.iter().for_each(|&id| engine.hold(id));
         Some(SegmentPin { engine, location: self.location, segments })
+    }
+}
+
+impl SegmentStorageEngine {
+    /// Segments that readers may hold still when a value in so many is to be pinned: a quarter of
+    /// all, unless the value itself is a large part of what the store can have.
+    fn pins_max(&self, segments: usize) -> usize {
+        let allowed = self.pool.allowed();
+        if segments > allowed / 8 { allowed / 8 * 7 } else { allowed / 4 }
+    }
+
+    /// Holds a segment still, for a send or a value that is being written.
+    pub(super) fn hold(&self, id: SegmentId) {
+        if self.arena.pin(id) {
+            self.pinned.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Lets a segment go again.
+    pub(super) fn let_go(&self, id: SegmentId) {
+        if self.arena.unpin(id) {
+            self.pinned.fetch_sub(1, Relaxed);
+        }
     }
 }
 
@@ -104,9 +125,6 @@ impl Pin for SegmentPin {
 
 impl Drop for SegmentPin {
     fn drop(&mut self) {
-        for &id in &self.segments {
-            self.engine.arena.segment(id).pins.fetch_sub(1, Release);
-        }
-        self.engine.pinned.fetch_sub(self.segments.len(), Relaxed);
+        self.segments.iter().for_each(|&id| self.engine.let_go(id));
     }
 }

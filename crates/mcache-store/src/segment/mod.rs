@@ -88,7 +88,7 @@ pub struct SegmentStorageEngine {
     item_size: SizeLimit,
     evict: bool,
     capacity: AtomicU64,
-    /// Segments held still by sends under way.
+    /// Segments held still, by sends under way or while a value is written.
     pinned: AtomicUsize,
     reclaimer: Mutex<Reclaimer>,
     /// The part of the policy that is asked about new items.

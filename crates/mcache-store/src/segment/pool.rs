@@ -127,6 +127,11 @@ impl Pool {
         inner.queues.iter().flatten().chain(&inner.filling).copied().collect()
     }
 
+    /// How many segments are being filled.
+    pub fn filling(&self) -> usize {
+        self.lock().filling.len()
+    }
+
     /// How many full segments each queue has.
     pub fn lengths(&self) -> [usize; QUEUES] {
         let inner = self.lock();

@@ -15,6 +15,9 @@ use super::reclaim::Made;
 /// gives up. They hold it for less than a request takes.
 const YIELDS_MAX: usize = 1 << 20;
 
+/// Of all segments, one in so many may be being filled before threads keep fewer of them open.
+const OPEN_DIVISOR: usize = 8;
+
 impl SegmentAccess {
     /// Makes sure that a record of `size` bytes fits the open segment of its class.
     ///
@@ -58,11 +61,28 @@ impl SegmentAccess {
         }
     }
 
+    /// Where segments are few and most are being filled, gives a class that has none another's
+    /// of the same queue, although its items live longer or shorter. Returns whether it did.
+    fn take_over(&mut self, class: Class) -> bool {
+        let pool = &self.engine.pool;
+        let is_open = self.open[class.index()].is_some();
+        if is_open || pool.filling() <= pool.allowed() / OPEN_DIVISOR {
+            return false;
+        }
+        let open = self.open[class.siblings()].iter_mut().find_map(Option::take);
+        let found = open.is_some();
+        self.open[class.index()] = open;
+        found
+    }
+
     /// Puts a new segment into the place of a full one.
     #[cold]
     fn open_segment(&mut self, class: Class, now: Now) -> Result<(), Refusal> {
         let engine = self.engine.clone();
         engine.balance();
+        if self.take_over(class) {
+            return Ok(());
+        }
         engine.pool.trim(&engine.arena, &engine.epochs);
         let (mut yields, mut emptied) = (0, 0);
         let id = loop {
