@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask` lists them. One file each; this one only chooses.
 
+mod bench;
 mod check;
 mod ci;
 mod client_suites;
@@ -23,6 +24,12 @@ struct Command {
 }
 
 const COMMANDS: &[Command] = &[
+    Command {
+        name: "bench",
+        about: "measure: hit-ratio --traces DIRECTORY [--only NAME,..] [--policy NAME,..] \
+                [--mb N,..] [--shrink N]",
+        run: bench::run,
+    },
     Command {
         name: "check",
         about: "format, lints, tidy, docs fresh: before every commit",
