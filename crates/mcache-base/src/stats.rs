@@ -212,7 +212,7 @@ stats! {
     /// memcached's page mover; mcache has no pages to move.
     slab_reassign_busy_nomem: Counter from Absent;
     /// memcached's page mover; mcache has no pages to move.
-    slab_reassign_last_busy_status: Counter from Absent;
+    slab_reassign_last_busy_status: Text from Absent;
     /// memcached's page mover; mcache has no pages to move.
     slab_reassign_running: Gauge from Absent;
     /// memcached's page mover; mcache has no pages to move.

@@ -3,17 +3,16 @@
 use std::cell::{Cell, RefCell};
 use std::io::IoSlice;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mcache_base::limits::SLICES_PER_SEND;
-use mcache_base::{Counters, MEMCACHED_LEVEL, Now, Outgoing, Stat};
+use mcache_base::{ClassCounters, ClassStat, Counters, MEMCACHED_LEVEL, Now, Outgoing, Stat};
 use mcache_protocol::{Output, Protocols, StatLine};
-use mcache_session::{Context, Host, Next, Session};
+use mcache_session::{ClockMove, Context, Host, Next, Prefixes, Session};
 use mcache_store::eviction::POLICIES;
 use mcache_store::{
     EngineOptions, SegmentStorageEngine, SimpleStorageEngine, SizeLimit, StorageEngine,
-    StripedStorageEngine,
 };
 
 use crate::house::{Connection, House, Received, Started};
@@ -39,7 +38,6 @@ impl<E: StorageEngine> Memory<E> {
 pub fn memory_houses() -> Vec<Box<dyn House>> {
     vec![
         Box::new(Memory::new("simple", SimpleStorageEngine::new)),
-        Box::new(Memory::new("striped", StripedStorageEngine::new)),
         Box::new(Memory::new("segment", |options| {
             SegmentStorageEngine::new(options).expect("there is address space")
         })),
@@ -62,6 +60,8 @@ impl<E: StorageEngine> House for Memory<E> {
             access: RefCell::new(engine.access()),
             engine,
             counters: Counters::default(),
+            classes: ClassCounters::default(),
+            prefixes: Prefixes::new(b':', false),
             host,
             now: Cell::new(Now { clock_ms: 100_000, unix: 1_800_000_000 }),
         };
@@ -78,7 +78,7 @@ fn understand(options: &[String]) -> Result<Option<(EngineOptions, Quiet)>, Stri
         evict: true,
         policy: &POLICIES[0],
     };
-    let mut host = Quiet { flush_allowed: true };
+    let mut host = Quiet::new();
     let mut rest = options.iter();
     while let Some(option) = rest.next() {
         match option.as_str() {
@@ -86,6 +86,7 @@ fn understand(options: &[String]) -> Result<Option<(EngineOptions, Quiet)>, Stri
             "-I" => engine.item_size = SizeLimit::Item(bytes(rest.next(), "")?),
             "-M" => engine.evict = false,
             "-F" => host.flush_allowed = false,
+            "-X" => host.change_setting("dump_enabled", "no".to_owned()),
             _ => return Ok(None),
         }
     }
@@ -108,6 +109,8 @@ struct Cache<E: StorageEngine> {
     engine: Arc<E>,
     access: RefCell<E::Access>,
     counters: Counters,
+    classes: ClassCounters,
+    prefixes: Prefixes,
     host: Quiet,
     now: Cell<Now>,
 }
@@ -153,6 +156,8 @@ impl<E: StorageEngine> Connection for Talk<E> {
             access: &mut access,
             now: self.cache.now.get(),
             counters: &self.cache.counters,
+            classes: &self.cache.classes,
+            prefixes: &self.cache.prefixes,
             host: &self.cache.host,
             requests_per_turn: REQUESTS_PER_TURN,
         };
@@ -196,6 +201,25 @@ fn drain(out: &mut impl Outgoing, answers: &mut Vec<u8>) {
 /// The server around the sessions: there is none.
 struct Quiet {
     flush_allowed: bool,
+    settings: Mutex<Vec<StatLine>>,
+}
+
+impl Quiet {
+    /// The settings that sessions look at.
+    fn new() -> Self {
+        let on = ["dump_enabled", "lru_crawler", "lru_maintainer_thread", "maxconns_fast"];
+        let line = |(name, value): (&str, &str)| StatLine {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        };
+        let rest = [("track_sizes", "no"), ("slab_reassign", "yes"), ("shutdown_command", "no")];
+        let settings = on.map(|name| (name, "yes")).into_iter().chain(rest).map(line).collect();
+        Self { flush_allowed: true, settings: Mutex::new(settings) }
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Vec<StatLine>> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Host for Quiet {
@@ -203,8 +227,22 @@ impl Host for Quiet {
         (stat != Stat::idle_kicks).then(|| "0".to_owned())
     }
 
-    fn settings(&self) -> Vec<StatLine> {
+    fn class_stat(&self, _: usize, _: ClassStat) -> u64 {
+        0
+    }
+
+    fn figures(&self) -> Vec<StatLine> {
         Vec::new()
+    }
+
+    fn settings(&self) -> Vec<StatLine> {
+        self.lines().clone()
+    }
+
+    fn change_setting(&self, name: &str, value: String) {
+        if let Some(line) = self.lines().iter_mut().find(|line| line.name == name) {
+            line.value = value;
+        }
     }
 
     fn reset_stats(&self) {}
@@ -213,5 +251,11 @@ impl Host for Quiet {
 
     fn flush_allowed(&self) -> bool {
         self.flush_allowed
+    }
+
+    fn stop(&self) {}
+
+    fn move_clock(&self, _: ClockMove) -> bool {
+        false
     }
 }

@@ -20,7 +20,8 @@ pub mod text;
 pub mod verbs;
 
 pub use codec::{Codec, Decoded, KeyScratch, Protocols};
+pub use meta::encode_key;
 pub use outcome::{Outcome, StatLine, WireError};
 pub use output::Output;
-pub use request::Request;
-pub use style::Style;
+pub use request::{Admin, Request};
+pub use style::{BinaryStyle, Style, TextStyle};

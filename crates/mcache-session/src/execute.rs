@@ -6,7 +6,7 @@ use mcache_protocol::{Outcome, Request, Style, WireError};
 use mcache_store::{Access, StorageEngine, TooManyGroups};
 
 use crate::lookahead::Lookahead;
-use crate::reports;
+use crate::prefixes::Asked;
 use crate::session::Context;
 use crate::tally;
 
@@ -21,7 +21,12 @@ pub(crate) enum Value<'b, R> {
     /// It lies whole in the received bytes.
     Whole(&'b [u8]),
     /// It arrived in pieces, into the engine's own memory.
-    Arrived(R),
+    Arrived {
+        /// Where it lies.
+        reservation: R,
+        /// Its length in bytes.
+        len: usize,
+    },
 }
 
 /// Executes a request that carries no value.
@@ -31,12 +36,12 @@ pub(crate) fn execute<'c, E: StorageEngine>(
     ahead: &mut Lookahead<'_>,
     context: &'c mut Context<'_, E>,
 ) -> Outcome<ItemOf<'c, E>> {
-    let (counters, now) = (context.counters, context.now);
+    let (tally, prefixes, now) = (context.tally(), context.prefixes, context.now);
     match *request {
         Request::Fetch { key, fetch } => {
-            let key = ahead.key(key, context.access);
-            let found = context.access.fetch(key, &fetch, now);
-            tally::fetch(counters, &fetch, &found);
+            let found = context.access.fetch(ahead.key(key, context.access), &fetch, now);
+            tally.fetch(&fetch, &found);
+            prefixes.note(key, Asked::Get(found.is_ok()));
             found.map_or_else(Outcome::Miss, Outcome::Hit)
         }
         Request::Inspect { key } => {
@@ -45,28 +50,28 @@ pub(crate) fn execute<'c, E: StorageEngine>(
             found.map_or_else(Outcome::Miss, Outcome::Hit)
         }
         Request::Delete { key, delete } => {
-            let key = ahead.key(key, context.access);
-            let deleted = context.access.delete(key, &delete, now);
-            tally::delete(counters, deleted);
+            let deleted = context.access.delete(ahead.key(key, context.access), &delete, now);
+            tally.delete(deleted);
+            prefixes.note(key, Asked::Delete);
             Outcome::Deleted(deleted)
         }
         Request::Count { key, count } => {
-            let key = ahead.key(key, context.access);
-            let counted = context.access.count(key, &count, now);
-            tally::count(counters, count.down, &counted);
+            let counted = context.access.count(ahead.key(key, context.access), &count, now);
+            tally.count(key.len(), count.down, &counted);
             Outcome::Counted(counted)
         }
-        // A store travels with its value: see `store`.
-        Request::Store { .. } => Outcome::Error(WireError::BadFormat),
+        // A store travels with its value, see `store`; the rest is no single answer, see `Reply`.
+        Request::Store { .. } | Request::Stats { .. } | Request::Admin { .. } => {
+            Outcome::Error(WireError::BadFormat)
+        }
         Request::FlushAll { delay } => flush_all(delay, context),
         Request::FlushGroup { prefix } => flush_group(prefix, context),
         Request::Version => Outcome::Version(MEMCACHED_LEVEL),
         Request::Verbosity { level } => {
             context.host.set_verbosity(level);
+            context.host.change_setting("verbosity", level.to_string());
             Outcome::Done
         }
-        Request::Stats { args } => reports::stats(args, context),
-        Request::Admin { .. } => Outcome::Error(WireError::UnknownCommand),
         Request::Noop | Request::Quit => Outcome::Done,
     }
 }
@@ -82,32 +87,35 @@ pub(crate) fn store<'c, E: StorageEngine>(
     context: &'c mut Context<'_, E>,
 ) -> Outcome<ItemOf<'c, E>> {
     let hashed = ahead.key(key, context.access);
-    let stored = match value {
-        Value::Whole(bytes) => context.access.store(hashed, how, bytes, context.now),
-        Value::Arrived(reservation) => context.access.commit(hashed, how, reservation, context.now),
+    context.prefixes.note(key, Asked::Set);
+    let (sent, stored) = match value {
+        Value::Whole(bytes) => (bytes.len(), context.access.store(hashed, how, bytes, context.now)),
+        Value::Arrived { reservation, len } => {
+            (len, context.access.commit(hashed, how, reservation, context.now))
+        }
     };
     if let Stored::Refused(refusal) = stored {
-        return refuse(key, how, style, refusal, context);
+        return refuse(key, how, style, sent, refusal, context);
     }
-    tally::store(context.counters, how, stored);
+    context.tally().store(key.len(), how, sent, stored);
     Outcome::Stored(stored)
 }
 
 /// Answers a store that the engine would not take. A set that is refused leaves nothing behind:
-/// the old value is not what the client wanted to be there.
+/// the old value is not what the client wanted to be there. `sent` is the value's length.
 pub(crate) fn refuse<'c, E: StorageEngine>(
     key: &[u8],
     how: &mcache_base::operation::Store,
     style: &Style<'_>,
+    sent: usize,
     refusal: Refusal,
     context: &'c mut Context<'_, E>,
 ) -> Outcome<ItemOf<'c, E>> {
     let plain_set = how.mode == StoreMode::Set && how.compare.is_none();
     if plain_set || matches!(style, Style::Meta(_)) {
-        let key = context.access.key(key);
-        context.access.delete(key, &Default::default(), context.now);
+        context.access.delete(context.access.key(key), &Default::default(), context.now);
     }
-    tally::refused(context.counters, refusal);
+    context.tally().refused(key.len(), how.flags, sent, refusal);
     Outcome::Stored(Stored::Refused(refusal))
 }
 
@@ -115,7 +123,7 @@ fn flush_all<'c, E: StorageEngine>(
     delay: i64,
     context: &'c mut Context<'_, E>,
 ) -> Outcome<ItemOf<'c, E>> {
-    tally::flush(context.counters);
+    context.tally().flush();
     if !context.host.flush_allowed() {
         return Outcome::Error(WireError::FlushNotAllowed);
     }
@@ -127,7 +135,7 @@ fn flush_group<'c, E: StorageEngine>(
     prefix: &[u8],
     context: &'c mut Context<'_, E>,
 ) -> Outcome<ItemOf<'c, E>> {
-    tally::flush(context.counters);
+    context.tally().flush();
     if !context.host.flush_allowed() {
         return Outcome::Error(WireError::FlushNotAllowed);
     }

@@ -1,6 +1,6 @@
 //! What only the server around a session knows or can do.
 
-use mcache_base::Stat;
+use mcache_base::{ClassStat, Stat};
 use mcache_protocol::StatLine;
 
 /// The server around a session.
@@ -9,8 +9,23 @@ pub trait Host: Sync {
     /// `None` for one that is not reported because what it counts is switched off.
     fn stat(&self, stat: Stat) -> Option<String>;
 
+    /// The workers' part of a statistic of a size class.
+    fn class_stat(&self, class: usize, stat: ClassStat) -> u64;
+
+    /// What the server says of itself in `stats mcache`.
+    fn figures(&self) -> Vec<StatLine>;
+
     /// The settings in force, under memcached's names, in its order.
     fn settings(&self) -> Vec<StatLine>;
+
+    /// A setting's value, as `stats settings` shows it; empty if there is none of this name.
+    fn setting(&self, name: &str) -> String {
+        let line = self.settings().into_iter().find(|line| line.name == name);
+        line.map(|line| line.value).unwrap_or_default()
+    }
+
+    /// Changes a setting's value in `stats settings`, and nothing else.
+    fn change_setting(&self, name: &str, value: String);
 
     /// Sets the host's and the workers' counters to 0.
     fn reset_stats(&self);
@@ -20,4 +35,26 @@ pub trait Host: Sync {
 
     /// Whether flush_all is allowed.
     fn flush_allowed(&self) -> bool;
+
+    /// Stops the server: answers that are owed are still sent.
+    fn stop(&self);
+
+    /// Moves the cache's clocks. False if that is not allowed.
+    fn move_clock(&self, how: ClockMove) -> bool;
+}
+
+/// How a test moves the clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockMove {
+    /// They stand still.
+    Pause,
+    /// They go on.
+    Resume,
+    /// They jump by so many seconds.
+    By(i64),
+}
+
+/// Whether a setting that is shown as yes or no is on.
+pub(crate) fn is_on(host: &dyn Host, name: &str) -> bool {
+    host.setting(name) == "yes"
 }

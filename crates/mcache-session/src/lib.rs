@@ -1,11 +1,15 @@
 //! A cache with no sockets: a function from bytes to bytes.
 
+mod admin;
+mod dump;
 mod execute;
 mod host;
 mod lookahead;
+mod prefixes;
 mod reports;
 mod session;
 mod tally;
 
-pub use host::Host;
+pub use host::{ClockMove, Host};
+pub use prefixes::Prefixes;
 pub use session::{Context, Next, Served, Session};

@@ -1,44 +1,224 @@
-//! The answers of `stats`, from the table of statistics.
+//! The answers of `stats`, from the tables of statistics.
 
-use mcache_base::Stat;
-use mcache_base::stats::Source;
-use mcache_protocol::{Outcome, StatLine, WireError};
+use mcache_base::number::parse_u32;
+use mcache_base::stats::{Kind, Part, Source};
+use mcache_base::{ClassStat, Stat, slab_class};
+use mcache_protocol::{Outcome, StatLine, Style, WireError};
 use mcache_store::StorageEngine;
 
-use crate::execute::ItemOf;
+use crate::admin::{Reply, line};
+use crate::dump::{Classes, Dump, List};
+use crate::host::{Host, is_on};
 use crate::session::Context;
+
+/// The rows of `stats items`: name, what counts it, what has to be in force for it.
+///
+/// mcache has no parts of an LRU: all items are where a flat LRU has them, in the cold one. What
+/// counts nothing is 0.
+const ITEMS: &[(&str, Option<ClassStat>, Part)] = &[
+    ("number", Some(ClassStat::number), Part::Always),
+    ("number_hot", None, Part::Maintainer),
+    ("number_warm", None, Part::Maintainer),
+    ("number_cold", Some(ClassStat::number), Part::Maintainer),
+    ("age_hot", None, Part::Maintainer),
+    ("age_warm", None, Part::Maintainer),
+    ("age", None, Part::Always),
+    ("mem_requested", Some(ClassStat::mem_requested), Part::Always),
+    ("evicted", Some(ClassStat::evicted), Part::Always),
+    ("evicted_nonzero", Some(ClassStat::evicted_nonzero), Part::Always),
+    ("evicted_time", None, Part::Always),
+    ("outofmemory", Some(ClassStat::outofmemory), Part::Always),
+    ("tailrepairs", None, Part::Always),
+    ("reclaimed", Some(ClassStat::reclaimed), Part::Always),
+    ("expired_unfetched", Some(ClassStat::expired_unfetched), Part::Always),
+    ("evicted_unfetched", Some(ClassStat::evicted_unfetched), Part::Always),
+    ("evicted_active", Some(ClassStat::evicted_active), Part::Maintainer),
+    ("crawler_reclaimed", Some(ClassStat::crawler_reclaimed), Part::Always),
+    ("crawler_items_checked", Some(ClassStat::crawler_items_checked), Part::Always),
+    ("lrutail_reflocked", None, Part::Always),
+    ("moves_to_cold", None, Part::Maintainer),
+    ("moves_to_warm", None, Part::Maintainer),
+    ("moves_within_lru", None, Part::Maintainer),
+    ("direct_reclaims", None, Part::Maintainer),
+    ("hits_to_hot", None, Part::Maintainer),
+    ("hits_to_warm", None, Part::Maintainer),
+    ("hits_to_cold", Some(ClassStat::get_hits), Part::Maintainer),
+    ("hits_to_temp", None, Part::Maintainer),
+];
+
+/// What `stats slabs` counts of a class's operations.
+const OPERATIONS: &[ClassStat] = &[
+    ClassStat::get_hits,
+    ClassStat::cmd_set,
+    ClassStat::delete_hits,
+    ClassStat::incr_hits,
+    ClassStat::decr_hits,
+    ClassStat::cas_hits,
+    ClassStat::cas_badval,
+    ClassStat::touch_hits,
+];
+
+/// Size classes that memcached can have.
+const CLASS_IDS: u32 = 64;
 
 /// The report that the words after `stats` ask for. Sub-commands are matched whole:
 /// memcached takes any prefix, so that its `stats re` sets the counters to 0.
-pub(crate) fn stats<'c, E: StorageEngine>(
+pub(crate) fn stats<E: StorageEngine, I>(
     args: &[u8],
-    context: &'c mut Context<'_, E>,
-) -> Outcome<ItemOf<'c, E>> {
-    let mut words = args.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
-    match words.next() {
-        None => Outcome::Stats(general(context)),
-        Some(b"reset") => {
+    style: &Style<'_>,
+    context: &mut Context<'_, E>,
+) -> Reply<I> {
+    let words: Vec<&[u8]> = args.split(|&byte| byte == b' ').filter(|it| !it.is_empty()).collect();
+    let Some((report, rest)) = words.split_first() else { return lines(general(context)) };
+    match *report {
+        b"reset" => {
             context.host.reset_stats();
             context.engine.reset_stats();
-            Outcome::Reset
+            context.prefixes.reset();
+            Reply::Say(Outcome::Reset)
         }
-        Some(b"settings") => Outcome::Stats(context.host.settings()),
-        Some(_) => Outcome::Error(WireError::UnknownReport),
+        b"settings" => lines(context.host.settings()),
+        b"items" => lines(items(context)),
+        b"slabs" => lines(slabs(context)),
+        b"sizes" if is_on(context.host, "track_sizes") => {
+            Reply::List(Box::new(Dump::new(List::sizes(style), Classes::ALL)))
+        }
+        b"sizes" => lines(vec![stat_line("sizes_status", "disabled")]),
+        b"detail" => detail(rest, style, context),
+        b"cachedump" if !matches!(style, Style::Binary(_)) => cachedump(rest, context),
+        b"mcache" => lines(mcache(context)),
+        _ => Reply::Say(Outcome::Error(WireError::UnknownReport)),
     }
 }
 
 /// memcached's general report, in its order.
 fn general<E: StorageEngine>(context: &Context<'_, E>) -> Vec<StatLine> {
+    let reported = |stat: &&Stat| in_force(stat.info().part, context.host);
     Stat::ALL
         .iter()
+        .filter(reported)
         .filter_map(|&stat| {
             let info = stat.info();
             let value = match info.source {
                 Source::Engine => context.engine.stat(stat).to_string(),
                 Source::Worker | Source::Host => context.host.stat(stat)?,
+                Source::Absent if info.kind == Kind::Text => "none".to_owned(),
                 Source::Absent => "0".to_owned(),
             };
-            Some(StatLine { name: info.name.to_owned(), value })
+            Some(stat_line(info.name, value))
         })
         .collect()
+}
+
+/// What each size class holds.
+fn items<E: StorageEngine>(context: &Context<'_, E>) -> Vec<StatLine> {
+    let rows: Vec<_> = ITEMS.iter().filter(|(_, _, part)| in_force(*part, context.host)).collect();
+    let mut lines = Vec::new();
+    for class in slab_class::ids().filter(|&id| class_stat(context, id, ClassStat::number) > 0) {
+        for (name, counted, _) in &rows {
+            let value = counted.map_or(0, |stat| class_stat(context, class, stat));
+            lines.push(stat_line(format!("items:{class}:{name}"), value));
+        }
+    }
+    lines
+}
+
+/// The chunks that each size class's items fill, and what was done to them.
+fn slabs<E: StorageEngine>(context: &Context<'_, E>) -> Vec<StatLine> {
+    let mut lines = Vec::new();
+    let mut active = 0;
+    for class in slab_class::ids() {
+        let used = class_stat(context, class, ClassStat::number);
+        if used == 0 && class_stat(context, class, ClassStat::cmd_set) == 0 {
+            continue;
+        }
+        active += 1;
+        let per_page = slab_class::chunks_per_page(class);
+        let mut push = |name: &str, value: u64| {
+            lines.push(stat_line(format!("{class}:{name}"), value));
+        };
+        push("chunk_size", slab_class::CHUNK_SIZES[class - 1] as u64);
+        push("chunks_per_page", per_page);
+        push("total_pages", used.div_ceil(per_page));
+        push("total_chunks", used);
+        push("used_chunks", used);
+        push("free_chunks", 0);
+        push("free_chunks_end", 0);
+        for &stat in OPERATIONS {
+            push(stat.name(), class_stat(context, class, stat));
+        }
+    }
+    lines.push(stat_line("active_slabs", active));
+    lines.push(stat_line("total_malloced", context.engine.memory()));
+    lines
+}
+
+/// `stats detail on|off|dump`
+fn detail<E: StorageEngine, I>(
+    words: &[&[u8]],
+    style: &Style<'_>,
+    context: &Context<'_, E>,
+) -> Reply<I> {
+    let refuse = |text| match style {
+        Style::Binary(_) => Reply::Say(Outcome::Error(WireError::UnknownReport)),
+        _ => line(text),
+    };
+    if !is_on(context.host, "dump_enabled") {
+        return refuse("CLIENT_ERROR stats detail not allowed");
+    }
+    let on = match words.first() {
+        Some(&b"on") => true,
+        Some(&b"off") => false,
+        Some(&b"dump") => return Reply::Say(Outcome::Lines(context.prefixes.dump())),
+        _ => return refuse("CLIENT_ERROR usage: stats detail on|off|dump"),
+    };
+    context.prefixes.count(on);
+    context.host.change_setting("detail_enabled", if on { "yes" } else { "no" }.to_owned());
+    Reply::Say(Outcome::Done)
+}
+
+/// `stats cachedump <class> <limit>`
+fn cachedump<E: StorageEngine, I>(words: &[&[u8]], context: &Context<'_, E>) -> Reply<I> {
+    if !is_on(context.host, "dump_enabled") {
+        return line("CLIENT_ERROR stats cachedump not allowed");
+    }
+    let [class, limit, ..] = words else { return line("CLIENT_ERROR bad command line") };
+    let Some((class, limit)) = parse_u32(class).zip(parse_u32(limit)) else {
+        return Reply::Say(Outcome::Error(WireError::BadFormat));
+    };
+    if class >= CLASS_IDS {
+        return line("CLIENT_ERROR Illegal slab id");
+    }
+    Reply::List(Box::new(Dump::new(List::cache(limit), Classes::one(class))))
+}
+
+/// mcache's own figures.
+fn mcache<E: StorageEngine>(context: &Context<'_, E>) -> Vec<StatLine> {
+    let mut lines = context.host.figures();
+    let figures = context.engine.figures();
+    lines.extend(figures.into_iter().map(|(name, value)| stat_line(name, value)));
+    lines
+}
+
+/// A size class's statistic: the workers count one part, the engine the other.
+fn class_stat<E: StorageEngine>(context: &Context<'_, E>, class: usize, stat: ClassStat) -> u64 {
+    context.engine.class_stat(class, stat).wrapping_add(context.host.class_stat(class, stat))
+}
+
+fn in_force(part: Part, host: &dyn Host) -> bool {
+    match part {
+        Part::Always => true,
+        Part::RefuseAtOnce => is_on(host, "maxconns_fast"),
+        Part::Crawler => is_on(host, "lru_crawler"),
+        Part::Maintainer => is_on(host, "lru_maintainer_thread"),
+    }
+}
+
+fn lines<I>(lines: Vec<StatLine>) -> Reply<I> {
+    Reply::Say(Outcome::Stats(lines))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
+fn stat_line(name: impl Into<String>, value: impl ToString) -> StatLine {
+    StatLine { name: name.into(), value: value.to_string() }
 }

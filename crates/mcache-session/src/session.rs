@@ -1,16 +1,19 @@
 //! A connection's conversation: decode, execute, encode, until the bytes run out.
 
 use mcache_base::limits::{KEY_MAX, REQUEST_BUFFERED_MAX};
-use mcache_base::{Counters, Now};
+use mcache_base::{ClassCounters, Counters, Now, Outgoing};
 use mcache_protocol::output::Mark;
 use mcache_protocol::{
     Codec, Decoded, KeyScratch, Outcome, Output, Protocols, Request, Style, WireError,
 };
 use mcache_store::{Access, Reservation, StorageEngine};
 
-use crate::Host;
+use crate::admin::{Reply, admin};
+use crate::dump::Dump;
 use crate::execute::{ItemOf, ReservationOf, Value, execute, refuse, store};
 use crate::lookahead::Lookahead;
+use crate::tally::Tally;
+use crate::{Host, Prefixes, reports};
 
 /// What a session needs for one turn.
 pub struct Context<'a, E: StorageEngine> {
@@ -22,6 +25,10 @@ pub struct Context<'a, E: StorageEngine> {
     pub now: Now,
     /// The counters of the worker whose turn it is.
     pub counters: &'a Counters,
+    /// Its counters of the size classes.
+    pub classes: &'a ClassCounters,
+    /// The server's counts by prefix.
+    pub prefixes: &'a Prefixes,
     /// The server around the session.
     pub host: &'a dyn Host,
     /// Requests to serve before other sessions get their turn.
@@ -74,6 +81,8 @@ enum State<R> {
     Value(Box<Arriving<R>>),
     /// Bytes to throw away.
     Skip(u64),
+    /// A command, once a list has been sent.
+    Dump(Box<Dump>),
 }
 
 /// A value that arrives in pieces.
@@ -89,6 +98,14 @@ enum Step {
     Consumed(usize),
     /// So many bytes are done with, and the session waits.
     Wait(usize, Next),
+}
+
+impl<'a, E: StorageEngine> Context<'a, E> {
+    /// Where this turn's requests are counted.
+    #[inline]
+    pub(crate) fn tally(&self) -> Tally<'a> {
+        Tally { counters: self.counters, classes: self.classes }
+    }
 }
 
 impl<E: StorageEngine> Session<E> {
@@ -116,7 +133,7 @@ impl<E: StorageEngine> Session<E> {
                 return Served { consumed, next: Next::Send };
             }
             let rest = input.get(consumed..).unwrap_or_default();
-            if rest.is_empty() {
+            if rest.is_empty() && !matches!(self.state, State::Dump(_)) {
                 return Served { consumed, next: Next::Receive };
             }
             // A key list is one request: torn between turns, its answers could not be taken back.
@@ -133,6 +150,7 @@ impl<E: StorageEngine> Session<E> {
                 }
                 State::Value(_) => self.value(rest, out, context),
                 State::Skip(left) => self.skip(left, rest.len()),
+                State::Dump(_) => self.dump(out, context),
             };
             match step {
                 Step::Consumed(bytes) => consumed += bytes,
@@ -155,6 +173,11 @@ impl<E: StorageEngine> Session<E> {
             *answered = out.mark();
         }
         match self.codec.decode(rest, scratch) {
+            Decoded::Request {
+                request: request @ (Request::Stats { .. } | Request::Admin { .. }),
+                style,
+                size,
+            } => self.administer(&request, &style, size, out, context),
             Decoded::Request { request, style, size } => {
                 let now = context.now;
                 let outcome = execute(&request, ahead, context);
@@ -177,6 +200,42 @@ impl<E: StorageEngine> Session<E> {
             }
             Decoded::Close => Step::Wait(rest.len(), Next::Close),
         }
+    }
+
+    /// Serves a command that is not about one item.
+    #[cold]
+    fn administer(
+        &mut self,
+        request: &Request<'_>,
+        style: &Style<'_>,
+        size: usize,
+        out: &mut Output<E::Pin>,
+        context: &mut Context<'_, E>,
+    ) -> Step {
+        let reply: Reply<ItemOf<'_, E>> = match *request {
+            Request::Admin { verb, args } => admin(verb, args, out.is_empty(), context),
+            Request::Stats { args } => reports::stats(args, style, context),
+            _ => return Step::Consumed(size),
+        };
+        match reply {
+            Reply::Say(outcome) => Codec::encode(style, &outcome, context.now, out),
+            Reply::List(dump) => {
+                dump.begin(out);
+                self.state = State::Dump(dump);
+            }
+            Reply::Close => return Step::Wait(size, Next::Close),
+        }
+        Step::Consumed(size)
+    }
+
+    /// Sends more of a list.
+    fn dump(&mut self, out: &mut Output<E::Pin>, context: &mut Context<'_, E>) -> Step {
+        if let State::Dump(dump) = &mut self.state
+            && dump.step(out, context)
+        {
+            self.state = State::Command;
+        }
+        Step::Consumed(0)
     }
 
     /// Serves a store whose head has arrived: at once if its value is there too.
@@ -215,7 +274,7 @@ impl<E: StorageEngine> Session<E> {
             }
             Err(refusal) => {
                 let now = context.now;
-                let outcome = refuse(key, how, style, refusal, context);
+                let outcome = refuse(key, how, style, *body, refusal, context);
                 Codec::encode(style, &outcome, now, out);
                 self.swallow((body + tail) as u64);
             }
@@ -250,10 +309,10 @@ impl<E: StorageEngine> Session<E> {
         };
         let Arriving { head, reservation } = *arriving;
         let whole = self.codec.decode(&head, &mut scratch);
-        if let Decoded::Body { key, store: how, style, .. } = whole {
+        if let Decoded::Body { key, store: how, style, body: len, .. } = whole {
             if well {
                 let now = context.now;
-                let value = Value::Arrived(reservation);
+                let value = Value::Arrived { reservation, len };
                 let outcome = store(key, &how, &style, value, &mut Lookahead::new(), context);
                 Codec::encode(&style, &outcome, now, out);
             } else {

@@ -3,7 +3,7 @@
 use mcache_base::operation::{
     Counted, Deleted, Fetch, Hit, Miss, Refusal, Store, StoreMode, Stored,
 };
-use mcache_base::{Counters, Stat};
+use mcache_base::{ClassCounters, ClassStat, Counters, Item, Stat, slab_class};
 
 /// A fetch that leaves no trace.
 pub(crate) const UNSEEN: Fetch = Fetch {
@@ -16,78 +16,126 @@ pub(crate) const UNSEEN: Fetch = Fetch {
     binary_key: false,
 };
 
-/// A fetch counts as a touch if it touches, else as a get.
-#[inline]
-pub(crate) fn fetch<I>(counters: &Counters, fetch: &Fetch, found: &Result<Hit<I>, Miss>) {
-    let (command, hits, misses) = match fetch.touch {
-        None => (Stat::cmd_get, Stat::get_hits, Stat::get_misses),
-        Some(_) => (Stat::cmd_touch, Stat::touch_hits, Stat::touch_misses),
-    };
-    counters.add(command, 1);
-    match found {
-        Ok(hit) if !hit.created => counters.add(hits, 1),
-        Ok(_) | Err(Miss::Absent) => counters.add(misses, 1),
-        Err(Miss::Expired) => {
-            counters.add(misses, 1);
-            counters.add(Stat::get_expired, 1);
-        }
-        Err(Miss::Flushed) => {
-            counters.add(misses, 1);
-            counters.add(Stat::get_flushed, 1);
-        }
-    }
+/// Where a worker counts.
+#[derive(Clone, Copy)]
+pub(crate) struct Tally<'a> {
+    pub(crate) counters: &'a Counters,
+    pub(crate) classes: &'a ClassCounters,
 }
 
-/// A store counts as a set; one that compares counts as a cas too.
-#[inline]
-pub(crate) fn store(counters: &Counters, how: &Store, stored: Stored) {
-    counters.add(Stat::cmd_set, 1);
-    if how.compare.is_none() || how.mode == StoreMode::Add {
-        return;
+impl Tally<'_> {
+    /// A fetch counts as a touch if it touches, else as a get.
+    #[inline]
+    pub(crate) fn fetch<I: Item>(self, fetch: &Fetch, found: &Result<Hit<I>, Miss>) {
+        let (command, hits, misses, class_hits) = match fetch.touch {
+            None => (Stat::cmd_get, Stat::get_hits, Stat::get_misses, ClassStat::get_hits),
+            Some(_) => {
+                (Stat::cmd_touch, Stat::touch_hits, Stat::touch_misses, ClassStat::touch_hits)
+            }
+        };
+        self.add(command);
+        match found {
+            Ok(hit) if !hit.created => {
+                self.add(hits);
+                self.add_class(class_of(&hit.item), class_hits);
+            }
+            Ok(_) | Err(Miss::Absent) => self.add(misses),
+            Err(Miss::Expired) => {
+                self.add(misses);
+                self.add(Stat::get_expired);
+            }
+            Err(Miss::Flushed) => {
+                self.add(misses);
+                self.add(Stat::get_flushed);
+            }
+        }
     }
-    match stored {
-        Stored::Stored { .. } => counters.add(Stat::cas_hits, 1),
-        Stored::Exists => counters.add(Stat::cas_badval, 1),
-        Stored::NotFound => counters.add(Stat::cas_misses, 1),
-        Stored::NotStored | Stored::Refused(_) => {}
-    }
-}
 
-/// A value that could not be kept.
-pub(crate) fn refused(counters: &Counters, refusal: Refusal) {
-    counters.add(
+    /// A store of `sent` bytes counts as a set; one that compares counts as a cas too.
+    #[inline]
+    pub(crate) fn store(self, key_len: usize, how: &Store, sent: usize, stored: Stored) {
+        self.add(Stat::cmd_set);
+        let value_len = match stored {
+            Stored::Stored { value_len, .. } => value_len,
+            _ => sent,
+        };
+        let class = slab_class::of(slab_class::item_size(key_len, how.flags, value_len));
+        self.add_class(class, ClassStat::cmd_set);
+        if how.compare.is_none() || how.mode == StoreMode::Add {
+            return;
+        }
+        match stored {
+            Stored::Stored { .. } => {
+                self.add(Stat::cas_hits);
+                self.add_class(class, ClassStat::cas_hits);
+            }
+            Stored::Exists => {
+                self.add(Stat::cas_badval);
+                self.add_class(class, ClassStat::cas_badval);
+            }
+            Stored::NotFound => self.add(Stat::cas_misses),
+            Stored::NotStored | Stored::Refused(_) => {}
+        }
+    }
+
+    /// A value of `sent` bytes that could not be kept.
+    pub(crate) fn refused(self, key_len: usize, flags: u32, sent: usize, refusal: Refusal) {
         match refusal {
-            Refusal::TooLarge => Stat::store_too_large,
-            Refusal::NoMemory => Stat::store_no_memory,
-        },
-        1,
-    );
-}
+            Refusal::TooLarge => self.add(Stat::store_too_large),
+            Refusal::NoMemory => {
+                self.add(Stat::store_no_memory);
+                let class = slab_class::of(slab_class::item_size(key_len, flags, sent));
+                self.add_class(class, ClassStat::outofmemory);
+            }
+        }
+    }
 
-/// A delete.
-pub(crate) fn delete(counters: &Counters, deleted: Deleted) {
-    match deleted {
-        Deleted::Deleted => counters.add(Stat::delete_hits, 1),
-        Deleted::NotFound => counters.add(Stat::delete_misses, 1),
-        Deleted::Exists => {}
+    /// A delete. Which class a deleted item was of the engine knows.
+    pub(crate) fn delete(self, deleted: Deleted) {
+        match deleted {
+            Deleted::Deleted => self.add(Stat::delete_hits),
+            Deleted::NotFound => self.add(Stat::delete_misses),
+            Deleted::Exists => {}
+        }
+    }
+
+    /// Arithmetic.
+    pub(crate) fn count<I: Item>(self, key_len: usize, down: bool, counted: &Counted<I>) {
+        let (hits, misses, class_hits) = match down {
+            false => (Stat::incr_hits, Stat::incr_misses, ClassStat::incr_hits),
+            true => (Stat::decr_hits, Stat::decr_misses, ClassStat::decr_hits),
+        };
+        match counted {
+            Counted::Number { hit, .. } if !hit.created => {
+                self.add(hits);
+                self.add_class(class_of(&hit.item), class_hits);
+            }
+            Counted::Number { .. } | Counted::NotFound => self.add(misses),
+            Counted::Refused(refusal) => self.refused(key_len, 0, DIGITS_MAX, *refusal),
+            Counted::Exists | Counted::NotNumeric => {}
+        }
+    }
+
+    /// A flush_all, allowed or not.
+    pub(crate) fn flush(self) {
+        self.add(Stat::cmd_flush);
+    }
+
+    #[inline]
+    fn add(self, stat: Stat) {
+        self.counters.add(stat, 1);
+    }
+
+    #[inline]
+    fn add_class(self, class: usize, stat: ClassStat) {
+        self.classes.add(class, stat, 1);
     }
 }
 
-/// Arithmetic.
-pub(crate) fn count<I>(counters: &Counters, down: bool, counted: &Counted<I>) {
-    let (hits, misses) = match down {
-        false => (Stat::incr_hits, Stat::incr_misses),
-        true => (Stat::decr_hits, Stat::decr_misses),
-    };
-    match counted {
-        Counted::Number { hit, .. } if !hit.created => counters.add(hits, 1),
-        Counted::Number { .. } | Counted::NotFound => counters.add(misses, 1),
-        Counted::Refused(refusal) => refused(counters, *refusal),
-        Counted::Exists | Counted::NotNumeric => {}
-    }
-}
+/// Digits of the largest number.
+const DIGITS_MAX: usize = 20;
 
-/// A flush_all, allowed or not.
-pub(crate) fn flush(counters: &Counters) {
-    counters.add(Stat::cmd_flush, 1);
+#[inline]
+fn class_of(item: &impl Item) -> usize {
+    slab_class::of(slab_class::item_size(item.key().len(), item.flags(), item.value_len()))
 }

@@ -81,6 +81,11 @@ pub trait StorageEngine: Send + Sync + Sized + 'static {
         0
     }
 
+    /// Bytes of memory that the engine holds for items, used or not.
+    fn memory(&self) -> u64 {
+        self.stat(Stat::bytes)
+    }
+
     /// Figures that only this engine has, by name.
     fn figures(&self) -> Vec<(&'static str, u64)> {
         Vec::new()

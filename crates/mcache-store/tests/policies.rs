@@ -64,7 +64,7 @@ fn keeps_the_capacity_and_always_finds_room<E: StorageEngine>(new: impl Fn(&Engi
             let stored = bench.set(&format!("key-{}", i * 7 % 97), &value);
             assert!(matches!(stored, Stored::Stored { .. }), "{}: {stored:?}", entry.name);
             let _ = bench.fetch(&format!("key-{}", i * 5 % 97), Fetch::default(), NOW);
-            assert!(bench.engine.stat(Stat::bytes) <= CAPACITY);
+            assert!(bench.engine.memory() <= CAPACITY);
         }
         bench.engine.check();
         assert!(bench.engine.stat(Stat::evictions) > 100, "{}", entry.name);
@@ -142,7 +142,7 @@ fn every_policy_keeps_segments_in_bounds() {
             let stored = bench.set(&format!("key-{}", round * 7919 % 9973), &value);
             assert!(matches!(stored, Stored::Stored { .. }), "{}: {stored:?}", entry.name);
             let _ = bench.fetch(&format!("key-{}", round * 31 % 997), Fetch::default(), NOW);
-            assert!(bench.engine.stat(Stat::bytes) <= SMALL_STORE, "{}", entry.name);
+            assert!(bench.engine.memory() <= SMALL_STORE, "{}", entry.name);
         }
         bench.engine.check();
         assert!(bench.engine.stat(Stat::evictions) > 1000, "{}", entry.name);

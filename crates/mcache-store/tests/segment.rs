@@ -62,7 +62,7 @@ fn every_size_fits_in_any_order() {
             if let Some(found) = bench.peek(&other, NOW) {
                 assert!(is_whole(&other, &found), "{other}");
             }
-            assert!(bench.engine.stat(Stat::bytes) <= capacity);
+            assert!(bench.engine.memory() <= capacity);
         }
         bench.engine.check();
         assert!(bench.engine.stat(Stat::evictions) > 0);
@@ -206,7 +206,7 @@ fn the_limit_moves_both_ways() {
     let before = bench.engine.stat(Stat::curr_items);
     bench.engine.set_capacity(8 << 20, NOW);
     bench.engine.maintain(NOW);
-    assert!(bench.engine.stat(Stat::bytes) <= 8 << 20);
+    assert!(bench.engine.memory() <= 8 << 20);
     assert_eq!(bench.engine.stat(Stat::limit_maxbytes), 8 << 20);
     let less = bench.engine.stat(Stat::curr_items);
     assert!(less < before / 3, "{less} of {before}");

@@ -90,7 +90,7 @@ fn keeps_values_whole_in_little_room<E: StorageEngine>(new: impl Fn(&EngineOptio
                     }
                 }
             }
-            assert!(bench.engine.stat(Stat::bytes) <= CAPACITY);
+            assert!(bench.engine.memory() <= CAPACITY);
         }
     });
     bench.engine.check();

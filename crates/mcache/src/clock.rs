@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+
 use mcache_base::Now;
+use mcache_session::ClockMove;
 use rustix::time::{ClockId, clock_gettime};
 
 /// The cache's clock starts here, so that 0 is in the past from the first moment on.
@@ -13,24 +16,65 @@ const START_MS: u64 = 1000;
 pub struct Clock {
     /// Time since the machine was started, when this clock was.
     started: Duration,
+    moved: Moved,
+}
+
+/// How far tests have moved a clock. Nobody moves a server's clocks in earnest.
+#[derive(Debug, Default)]
+struct Moved {
+    at_all: AtomicBool,
+    by_s: AtomicI64,
+    /// Milliseconds that the clock had run for when it was stopped; [`u64::MAX`] while it runs.
+    paused_ms: AtomicU64,
 }
 
 impl Clock {
     /// A clock that starts now.
     pub fn start() -> Self {
-        Self { started: since_boot() }
+        let moved = Moved { paused_ms: AtomicU64::new(u64::MAX), ..Moved::default() };
+        Self { started: since_boot(), moved }
     }
 
     /// Reads both clocks.
     pub fn now(&self) -> Now {
-        let running = since_boot().saturating_sub(self.started);
+        let running_ms = self.running_ms();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { clock_ms: START_MS + running.as_millis() as u64, unix: unix.as_secs() }
+        let now = Now { clock_ms: START_MS + running_ms, unix: unix.as_secs() };
+        if self.moved.at_all.load(Relaxed) { self.moved.applied(now, running_ms) } else { now }
     }
 
     /// Whole seconds since the clock was started.
     pub fn uptime(&self) -> u64 {
-        since_boot().saturating_sub(self.started).as_secs()
+        self.now().clock_ms.saturating_sub(START_MS) / 1000
+    }
+
+    /// Moves the clock, for tests.
+    pub fn shift(&self, how: ClockMove) {
+        let Moved { at_all, by_s, paused_ms } = &self.moved;
+        match how {
+            ClockMove::Pause => paused_ms.store(self.running_ms(), Relaxed),
+            ClockMove::Resume => paused_ms.store(u64::MAX, Relaxed),
+            ClockMove::By(seconds) => {
+                let _ = by_s.fetch_update(Relaxed, Relaxed, |by| Some(by.saturating_add(seconds)));
+            }
+        }
+        at_all.store(true, Relaxed);
+    }
+
+    fn running_ms(&self) -> u64 {
+        since_boot().saturating_sub(self.started).as_millis() as u64
+    }
+}
+
+impl Moved {
+    fn applied(&self, now: Now, running_ms: u64) -> Now {
+        let stood_ms = running_ms.saturating_sub(self.paused_ms.load(Relaxed));
+        let by_s = self.by_s.load(Relaxed);
+        let clock_ms = now.clock_ms.saturating_sub(stood_ms);
+        Now {
+            clock_ms: clock_ms.saturating_add_signed(by_s.saturating_mul(1000)).max(START_MS),
+            unix: now.unix.saturating_sub(stood_ms / 1000).saturating_add_signed(by_s),
+        }
     }
 }
 
@@ -51,6 +95,20 @@ mod tests {
         assert!(first.clock_ms >= START_MS);
         assert!(second.clock_ms >= first.clock_ms);
         assert!(first.unix > 1_700_000_000, "the wall clock counts from 1970");
+        assert_eq!(clock.uptime(), 0);
+    }
+
+    #[test]
+    fn tests_move_it_and_hold_it() {
+        let clock = Clock::start();
+        let before = clock.now();
+        clock.shift(ClockMove::Pause);
+        clock.shift(ClockMove::By(100));
+        let held = clock.now();
+        assert!(held.clock_ms >= before.clock_ms + 100_000 && held.unix >= before.unix + 100);
+        clock.shift(ClockMove::By(i64::MIN));
+        assert_eq!(clock.now(), Now { clock_ms: START_MS, unix: 0 });
+        clock.shift(ClockMove::Resume);
         assert_eq!(clock.uptime(), 0);
     }
 }

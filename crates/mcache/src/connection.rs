@@ -55,8 +55,10 @@ pub enum Turn {
     Yielded,
     /// Send what is owed, then close.
     Last,
-    /// Close: the peer is gone, or the session failed.
+    /// Close: the peer is gone.
     Gone,
+    /// Close: a request panicked.
+    Panicked,
 }
 
 impl<E: StorageEngine> Connection<E> {
@@ -92,7 +94,7 @@ impl<E: StorageEngine> Connection<E> {
         if !self.hungry {
             let input = self.pending.get(self.taken..).unwrap_or_default();
             let Some(served) = serve(&mut self.session, input, out, context) else {
-                return Turn::Gone;
+                return Turn::Panicked;
             };
             self.taken += served.consumed;
             if served.next == Next::Receive || self.taken >= self.pending.len() {
@@ -121,7 +123,7 @@ impl<E: StorageEngine> Connection<E> {
         context.counters.add(Stat::bytes_read, received as u64);
         let input = &buffer[..kept + received];
         let Some(served) = serve(&mut self.session, input, out, context) else {
-            return Turn::Gone;
+            return Turn::Panicked;
         };
         self.pending = input.get(served.consumed..).unwrap_or_default().to_vec();
         self.settle(served.next)

@@ -91,6 +91,8 @@ impl<E: StorageEngine> DatagramServer<E> {
             access: &mut self.access,
             now: self.shared.clock.now(),
             counters: self.shared.udp_counters(),
+            classes: self.shared.udp_classes(),
+            prefixes: &self.shared.prefixes,
             host: &*self.shared,
             requests_per_turn: self.shared.options.requests_per_turn,
         };

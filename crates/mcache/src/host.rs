@@ -1,17 +1,21 @@
 //! What sessions may ask of the server around them.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
 use mcache_base::limits::RECEIVE_CHUNK;
 use mcache_base::stats::Source;
-use mcache_base::{MEMCACHED_LEVEL, Stat};
+use mcache_base::{ClassStat, MEMCACHED_LEVEL, Stat};
 use mcache_protocol::StatLine;
-use mcache_session::Host;
+use mcache_session::{ClockMove, Host};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 
 use crate::options::IdlePolicy;
 use crate::shared::Shared;
+
+/// The event loop's kernel interface.
+const IO_DRIVER: &str = "epoll";
 
 impl Host for Shared {
     fn stat(&self, stat: Stat) -> Option<String> {
@@ -20,12 +24,37 @@ impl Host for Shared {
         (kicks || stat != Stat::idle_kicks).then(|| self.value(stat))
     }
 
+    fn class_stat(&self, class: usize, stat: ClassStat) -> u64 {
+        self.classes.iter().map(|counters| counters.read(class, stat)).sum()
+    }
+
+    fn figures(&self) -> Vec<StatLine> {
+        let (panics, kicks) = (self.panics.load(Relaxed), self.value(Stat::idle_kicks));
+        [
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("engine", self.options.engine.to_owned()),
+            ("io_driver", IO_DRIVER.to_owned()),
+            ("panics", panics.to_string()),
+            ("idle_kicks", kicks),
+        ]
+        .map(|(name, value)| StatLine { name: name.to_owned(), value })
+        .into()
+    }
+
     fn settings(&self) -> Vec<StatLine> {
-        self.options.settings_report.clone()
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change_setting(&self, name: &str, value: String) {
+        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = settings.iter_mut().find(|line| line.name == name) {
+            line.value = value;
+        }
     }
 
     fn reset_stats(&self) {
         self.counters.iter().for_each(mcache_base::Counters::reset);
+        self.classes.iter().for_each(mcache_base::ClassCounters::reset);
         self.connections.reset();
     }
 
@@ -35,6 +64,17 @@ impl Host for Shared {
 
     fn flush_allowed(&self) -> bool {
         self.options.flush_allowed
+    }
+
+    fn stop(&self) {
+        Self::stop(self); // the worker that sees it wakes the others as it ends
+    }
+
+    fn move_clock(&self, how: ClockMove) -> bool {
+        if self.options.clock_moves {
+            self.clock.shift(how);
+        }
+        self.options.clock_moves
     }
 }
 
@@ -54,7 +94,7 @@ impl Shared {
         let usage = getrusage(UsageWho::RUSAGE_SELF);
         let number = match stat {
             Stat::version => return MEMCACHED_LEVEL.to_owned(),
-            Stat::libevent => return "epoll".to_owned(),
+            Stat::libevent => return IO_DRIVER.to_owned(),
             Stat::rusage_user => return seconds(usage.map(|usage| usage.user_time())),
             Stat::rusage_system => return seconds(usage.map(|usage| usage.system_time())),
             Stat::pid => u64::from(std::process::id()),

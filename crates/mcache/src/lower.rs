@@ -58,6 +58,10 @@ pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
         idle: settings.idle,
         flush_allowed: settings.flush_enabled,
         settings_report: settings.each(),
+        engine: settings.engine.name(),
+        prefix_delimiter: settings.stat_key_prefix,
+        count_prefixes: settings.detail_enabled,
+        clock_moves: settings.relaxed_privileges,
         set_verbosity: logging::set_verbosity,
     })
 }

@@ -29,8 +29,16 @@ pub struct ServerOptions {
     pub idle: IdlePolicy,
     /// Whether flush_all is allowed.
     pub flush_allowed: bool,
-    /// What `stats settings` reports.
+    /// What `stats settings` reports at the start.
     pub settings_report: Vec<StatLine>,
+    /// The engine's name, for `stats mcache`.
+    pub engine: &'static str,
+    /// What ends a key's prefix for `stats detail`.
+    pub prefix_delimiter: u8,
+    /// Whether `stats detail` counts from the start.
+    pub count_prefixes: bool,
+    /// Whether peers may move the clocks: for tests only.
+    pub clock_moves: bool,
     /// Called when a peer sets the verbosity: 0, 1 or 2.
     pub set_verbosity: fn(u32),
 }
@@ -67,6 +75,10 @@ impl Default for ServerOptions {
             idle: IdlePolicy::MakeRoom(Duration::from_secs(5)),
             flush_allowed: true,
             settings_report: Vec::new(),
+            engine: "",
+            prefix_delimiter: b':',
+            count_prefixes: false,
+            clock_moves: false,
             set_verbosity: |_| {},
         }
     }

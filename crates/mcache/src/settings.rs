@@ -148,6 +148,7 @@ impl Settings {
         settings.apply(said.iter())?;
         settings.settle();
         settings.check()?;
+        settings.detail_enabled = settings.is_given("stat_key_prefix");
         Ok(Invocation::Serve(Box::new(settings)))
     }
 

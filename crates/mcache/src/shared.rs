@@ -7,7 +7,9 @@ use std::sync::atomic::{
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use mcache_base::Counters;
+use mcache_base::{ClassCounters, Counters};
+use mcache_protocol::StatLine;
+use mcache_session::Prefixes;
 
 use crate::clock::Clock;
 use crate::options::ServerOptions;
@@ -20,6 +22,14 @@ pub struct Shared {
     pub clock: Clock,
     /// The workers' counters, each written by its worker alone, and the UDP thread's.
     pub counters: Vec<Counters>,
+    /// The workers' counters of the size classes, likewise.
+    pub classes: Vec<ClassCounters>,
+    /// Counts by prefix.
+    pub prefixes: Prefixes,
+    /// What `stats settings` reports.
+    pub settings: Mutex<Vec<StatLine>>,
+    /// Requests that panicked; each cost its connection.
+    pub panics: AtomicU64,
     /// The connections.
     pub connections: Connections,
     stopping: AtomicBool,
@@ -49,11 +59,14 @@ pub struct Connections {
 impl Shared {
     /// The state of a server that is about to start.
     pub fn new(options: ServerOptions) -> Self {
-        let counters = (0..=options.threads).map(|_| Counters::default()).collect();
         Self {
-            options,
             clock: Clock::start(),
-            counters,
+            counters: (0..=options.threads).map(|_| Counters::default()).collect(),
+            classes: (0..=options.threads).map(|_| ClassCounters::default()).collect(),
+            prefixes: Prefixes::new(options.prefix_delimiter, options.count_prefixes),
+            settings: Mutex::new(options.settings_report.clone()),
+            panics: AtomicU64::new(0),
+            options,
             connections: Connections::default(),
             stopping: AtomicBool::new(false),
             stop_lock: Mutex::new(()),
@@ -64,6 +77,11 @@ impl Shared {
     /// The counters that the UDP thread writes.
     pub fn udp_counters(&self) -> &Counters {
         &self.counters[self.options.threads]
+    }
+
+    /// Its counters of the size classes.
+    pub fn udp_classes(&self) -> &ClassCounters {
+        &self.classes[self.options.threads]
     }
 
     /// Whether the server is to stop.

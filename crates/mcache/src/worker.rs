@@ -136,12 +136,15 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             access: &mut self.access,
             now,
             counters,
+            classes: &self.shared.classes[self.index],
+            prefixes: &self.shared.prefixes,
             host: &*self.shared,
             requests_per_turn: self.shared.options.requests_per_turn,
         };
         let mut out = connection.answers.take().unwrap_or_else(|| self.outputs.take());
         let turn = connection.turn(id, &mut self.driver, &mut self.buffer, &mut out, &mut context);
-        if turn == Turn::Gone {
+        if let Turn::Gone | Turn::Panicked = turn {
+            self.shared.panics.fetch_add(u64::from(turn == Turn::Panicked), Relaxed);
             self.close(id);
             return;
         }
@@ -160,7 +163,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         match turn {
             Turn::More | Turn::Yielded => self.make_ready(id),
             Turn::Last => self.close(id),
-            Turn::Nothing | Turn::Served | Turn::Gone => {}
+            Turn::Nothing | Turn::Served | Turn::Gone | Turn::Panicked => {}
         }
     }
 

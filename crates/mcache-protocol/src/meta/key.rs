@@ -23,8 +23,8 @@ pub(super) fn decode<'b>(encoded: &[u8], scratch: &'b mut KeyScratch) -> Option<
     scratch.get(..len).filter(|key| !key.is_empty())
 }
 
-/// Appends `key`, encoded.
-pub(super) fn push_encoded(line: &mut Vec<u8>, key: &[u8]) {
+/// Appends `key`, encoded in base64.
+pub fn push_encoded(line: &mut Vec<u8>, key: &[u8]) {
     let mut encoded = [0; ENCODED_MAX];
     // A key longer than KEY_MAX, which no engine has, would be left out.
     let len = BASE64.encode_slice(key, &mut encoded).unwrap_or(0);

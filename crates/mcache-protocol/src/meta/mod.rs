@@ -11,3 +11,4 @@ mod key;
 
 pub(crate) use decode::decode;
 pub(crate) use encode::encode;
+pub use key::push_encoded as encode_key;

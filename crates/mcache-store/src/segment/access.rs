@@ -207,7 +207,7 @@ impl SegmentAccess {
         };
         let class = Class::of(standing.queue, write.attributes.expiry, now);
         self.ensure(class, change.size_max(), now)?;
-        let (location, _) = self.publish(class, &change)?;
+        let (location, _) = self.publish(class, &change, now)?;
         self.counters.add(Stat::total_items, 1);
         Ok(location)
     }
@@ -351,7 +351,7 @@ impl Access for SegmentAccess {
             let published = self
                 .ensure(class, change.size_max(), now)
                 .map_err(Unpublished::from)
-                .and_then(|()| self.publish(class, &change));
+                .and_then(|()| self.publish(class, &change, now));
             match published {
                 Ok((location, _)) => {
                     self.counters.add(Stat::total_items, u64::from(write.fresh));
@@ -402,7 +402,7 @@ impl SegmentAccess {
         };
         let class = Class::of(standing.queue, write.attributes.expiry, now);
         self.ensure(class, change.size_max(), now)?;
-        self.publish(class, &change)?;
+        self.publish(class, &change, now)?;
         self.counters.add(Stat::total_items, 1);
         Ok(())
     }

@@ -104,6 +104,11 @@ impl Arena {
         1 << self.segment_shift
     }
 
+    /// Bytes of the records that are alive.
+    pub fn live(&self) -> u64 {
+        self.table.as_ref().iter().map(|segment| u64::from(segment.live.load(Relaxed))).sum()
+    }
+
     /// How many segments there is address space for.
     pub fn segments_max(&self) -> usize {
         self.memory.len() >> self.segment_shift

@@ -252,11 +252,7 @@ impl StorageEngine for SegmentStorageEngine {
     fn stat(&self, stat: Stat) -> u64 {
         match stat {
             Stat::limit_maxbytes => self.capacity.load(Relaxed),
-            Stat::bytes => {
-                let used = self.pool.taken().saturating_sub(self.pool.free());
-                let segments = (used * self.arena.segment_size()) as u64;
-                segments + self.index.bytes() + self.admission.bytes()
-            }
+            Stat::bytes => self.arena.live(),
             Stat::curr_items => self.index.items(),
             Stat::hash_power_level => u64::from((self.index.bytes() / 64).max(1).ilog2()),
             Stat::hash_bytes => self.index.bytes(),
@@ -268,6 +264,12 @@ impl StorageEngine for SegmentStorageEngine {
         let parts = self.all_counters();
         let parts = parts.iter().map(|counters| counters.classes.read(class, stat));
         parts.fold(0, u64::wrapping_add)
+    }
+
+    fn memory(&self) -> u64 {
+        let used = self.pool.taken().saturating_sub(self.pool.free());
+        let segments = (used * self.arena.segment_size()) as u64;
+        segments + self.index.bytes() + self.admission.bytes()
     }
 
     fn figures(&self) -> Vec<(&'static str, u64)> {

@@ -9,6 +9,7 @@ use super::index::Location;
 use super::record::{Blueprint, Draft};
 use crate::eviction::Standing;
 use crate::semantics::Attributes;
+use crate::tally::Why;
 
 /// What stands in the index for a key when a decision is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,7 @@ impl SegmentAccess {
         &mut self,
         class: Class,
         change: &Change<'_>,
+        now: Now,
     ) -> Result<(Location, u64), Unpublished> {
         let engine = &*self.engine;
         let Some(open) = &mut self.open[class.index()] else {
@@ -117,7 +119,10 @@ impl SegmentAccess {
         self.counters.classes.enter(engine.size_of(&engine.record(location)));
         if let Some(Present { location: old, .. }) = present {
             let record = engine.record(old);
-            self.counters.classes.leave(engine.size_of(&record));
+            match engine.death(old, &record, now) {
+                Some(why) => self.counters.leave(engine.leaving(&record, Why::Reclaimed(why))),
+                None => self.counters.classes.leave(engine.size_of(&record)),
+            }
             if change.carries { engine.retire(old, &record) } else { engine.bury(old, &record) }
         }
         Ok((location, sequence))
@@ -152,7 +157,7 @@ impl SegmentAccess {
         };
         let class = Class::of(standing.queue, attributes.expiry, now);
         self.ensure(class, change.size_max(), now)?;
-        self.publish(class, &change).map(|(location, _)| location)
+        self.publish(class, &change, now).map(|(location, _)| location)
     }
 }
 

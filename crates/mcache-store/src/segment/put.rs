@@ -65,7 +65,7 @@ impl SegmentAccess {
             let published = self
                 .ensure(class, change.size_max(), now)
                 .map_err(Unpublished::from)
-                .and_then(|()| self.publish(class, &change));
+                .and_then(|()| self.publish(class, &change, now));
             match published {
                 Ok((_, sequence)) => {
                     if let Some(fragments) = fragments {
@@ -174,7 +174,7 @@ impl SegmentAccess {
             )
         };
         self.ensure(class, change.size_max(), now)?;
-        let (_, sequence) = self.publish(class, &change)?;
+        let (_, sequence) = self.publish(class, &change, now)?;
         if let Some(fragments) = fragments {
             fragments.keep();
         }

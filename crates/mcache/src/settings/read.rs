@@ -104,6 +104,12 @@ pub fn level(field: &mut u32, text: &str) -> Reading {
     number::<u32, 0, 9>(field, text)
 }
 
+/// The first byte, as memcached takes it.
+pub fn character(field: &mut u8, text: &str) -> Reading {
+    *field = *text.as_bytes().first().ok_or("should not be empty")?;
+    Ok(())
+}
+
 /// Any text but none.
 pub fn word(field: &mut Option<String>, text: &str) -> Reading {
     if text.is_empty() {

@@ -37,6 +37,11 @@ pub fn three_decimals(value: &f64) -> String {
     format!("{value:.3}")
 }
 
+/// A character.
+pub fn character(value: &u8) -> String {
+    char::from(*value).to_string()
+}
+
 /// Octal digits.
 pub fn octal(value: &u32) -> String {
     format!("{value:o}")

@@ -161,6 +161,7 @@ settings! {
 
     /// Whether a peer may stop the server.
     shutdown_command: bool = false, false => show::yes_no;
+        ["-A" "--enable-shutdown"] => read::on;
         stat "shutdown_command";
 
     /// Growth from one slab class to the next.
@@ -189,8 +190,9 @@ settings! {
     threads_per_udp: u32 = 1, 1 => show::plain;
         stat "num_threads_per_udp";
 
-    /// What ends the prefix of a key for `stats detail`.
-    stat_key_prefix: char = ':', ':' => show::plain;
+    /// What ends the prefix of a key for `stats detail`, which then counts from the start.
+    stat_key_prefix: u8 = b':', b':' => show::character;
+        ["-D"] "DELIMITER" => read::character;
         stat "stat_key_prefix";
 
     /// Whether `stats detail` counts.
@@ -202,9 +204,11 @@ settings! {
         ["-R" "--max-reqs-per-event"] "NUMBER" => read::number::<_, 1, 1_000_000>;
         stat "reqs_per_event";
 
-    /// Whether items have a cas unique.
+    /// Whether items have a cas unique: with -C memcached saves its bytes.
     cas_enabled: bool = true, true => show::yes_no;
+        ["-C" "--disable-cas"] => read::off;
         stat "cas_enabled";
+        no effect "a cas unique takes no memory of its own in mcache; items go on having one";
 
     /// Connections that may wait to be accepted, for each listener.
     backlog: u32 = 1024, 1024 => show::plain;
@@ -313,8 +317,9 @@ settings! {
         ["-F" "--disable-flush-all"] => read::off;
         stat "flush_enabled";
 
-    /// Whether peers may list keys.
+    /// Peers may list keys; with -X they may not.
     dump_enabled: bool = true, true => show::yes_no;
+        ["-X" "--disable-dumping"] => read::off;
         stat "dump_enabled";
 
     /// memcached's hash function.
@@ -391,8 +396,9 @@ settings! {
     read_buffers_max: u64 = 0, 0 => show::plain;
         stat "read_buf_mem_limit";
 
-    /// Whether `stats sizes` counts.
+    /// Whether `stats sizes` reports how many items there are of each size.
     track_sizes: bool = false, false => show::yes_no;
+        ["-o track_sizes"] => read::on;
         stat "track_sizes";
 
     /// A dead switch of memcached's.
@@ -402,11 +408,51 @@ settings! {
         stat "inline_ascii_response";
         no effect "memcached itself does nothing with it any more";
 
+    /// Bytes from which an item is written to the flash tier.
+    flash_item_size: u32 = 512, 512 => show::plain;
+        stat "ext_item_size";
+
+    /// Idle seconds after which an item is written to the flash tier.
+    flash_item_age: u32 = u32::MAX, u32::MAX => show::plain;
+        stat "ext_item_age";
+
+    /// Times to live under this, in seconds, have pages of the flash tier of their own.
+    flash_low_ttl: u32 = 0, 0 => show::plain;
+        stat "ext_low_ttl";
+
+    /// One in so many hits on the flash tier brings the item back to memory.
+    flash_recache_rate: u32 = 2000, 2000 => show::plain;
+        stat "ext_recache_rate";
+
+    /// Bytes of the flash tier's write buffer.
+    flash_write_buffer: u64 = 4 * MIB, 4 * MIB => show::plain;
+        stat "ext_wbuf_size";
+
+    /// Free pages of the flash tier below which it is compacted.
+    flash_compact_under: u32 = 0, 0 => show::plain;
+        stat "ext_compact_under";
+
+    /// Free pages of the flash tier below which it drops items.
+    flash_drop_under: u32 = 0, 0 => show::plain;
+        stat "ext_drop_under";
+
+    /// The longest sleep of the flash tier's threads, in microseconds.
+    flash_max_sleep: u32 = 1_000_000, 1_000_000 => show::plain;
+        stat "ext_max_sleep";
+
+    /// Share of a flash page that may be dead.
+    flash_max_dead: f64 = 0.8, 0.8 => show::two_decimals;
+        stat "ext_max_frag";
+
     /// Share of memory that the page mover keeps free.
     slab_automove_freeratio: f64 = 0.01, 0.01 => show::three_decimals;
         ["-o slab_automove_freeratio"] "RATIO" => read::up_to_one;
         stat "slab_automove_freeratio";
         no effect NO_SLABS;
+
+    /// Whether the flash tier drops items that were not read when it is compacted.
+    flash_drop_unread: bool = false, false => show::yes_no;
+        stat "ext_drop_unread";
 
     /// NIC queues that have worker threads of their own.
     napi_ids: u32 = 0, 0 => show::plain;
@@ -442,8 +488,8 @@ settings! {
     drop_privileges: bool = false, false => show::yes_no;
         ["-o no_drop_privileges"] => read::off;
 
-    /// Said by memcached's test-suite to every server that it starts: a limit on open files that
-    /// cannot be raised is not to be an error. Here it never is.
+    /// Said by memcached's test-suite to every server that it starts: peers may move the clocks
+    /// with debugtime, and a limit on open files that cannot be raised is no error. Here it never is.
     relaxed_privileges: bool = false, false => show::yes_no;
         ["-o relaxed_privileges"] => read::on;
 
@@ -488,19 +534,14 @@ macro_rules! not_yet {
 }
 
 not_yet! {
-    "-A" "--enable-shutdown";
-    "-C" "--disable-cas";
-    "-D" = DELIMITER;
     "-S" "--enable-sasl";
     "-W" "--disable-watch";
-    "-X" "--disable-dumping";
     "-Y" "--auth-file" = FILE;
     "-Z" "--enable-ssl";
     "-e" "--memory-file" = FILE;
     "-o no_maxconns_fast";
     "-o drop_privileges";
     "-o read_buf_mem_limit" = MEGABYTES;
-    "-o track_sizes";
     "-o sock_cookie_id" = NUMBER;
     "-o ssl_chain_cert" = FILE;
     "-o ssl_key" = FILE;

@@ -96,8 +96,8 @@ fn bad_command_lines_are_refused_in_one_clear_line() {
         (
             "--disable-",
             USAGE,
-            "--disable- could be --disable-evictions or --disable-flush-all or \
-                               --disable-cas or --disable-watch or --disable-dumping",
+            "--disable- could be --disable-evictions or --disable-cas or --disable-flush-all or \
+                               --disable-dumping or --disable-watch",
         ),
         ("-p", USAGE, "missing argument for option '-p'"),
         ("-p abc", USAGE, "-p abc: should be a port from 1 to 65535, 0 for none or -1 for any"),
@@ -224,8 +224,10 @@ fn stats_settings_has_memcacheds_names_in_its_order() {
         lru_segmented yes,hot_lru_pct 20,warm_lru_pct 40,hot_max_factor 0.20,\
         warm_max_factor 2.00,temp_lru no,temporary_ttl 61,idle_timeout 0,\
         watcher_logbuf_size 262144,worker_logbuf_size 65536,read_buf_mem_limit 0,track_sizes no,\
-        inline_ascii_response no,slab_automove_freeratio 0.010,num_napi_ids 0,\
-        memory_file (null),client_flags_size 4";
+        inline_ascii_response no,ext_item_size 512,ext_item_age 4294967295,ext_low_ttl 0,\
+        ext_recache_rate 2000,ext_wbuf_size 4194304,ext_compact_under 0,ext_drop_under 0,\
+        ext_max_sleep 1000000,ext_max_frag 0.80,slab_automove_freeratio 0.010,\
+        ext_drop_unread no,num_napi_ids 0,memory_file (null),client_flags_size 4";
     assert_eq!(text.join(","), expected);
 }
 
