@@ -162,10 +162,7 @@ impl Arguments {
             let all: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
             return Err(format!("no suite `{name}`; there are {}", all.join(", ")));
         }
-        let passes = |name| {
-            let mut rows = table.expected(column);
-            rows.any(|(row, verdict)| row == name && verdict == Some(Verdict::Pass))
-        };
+        let passes = |name| table.expects(column, name, Verdict::Pass);
         let chosen = |suite: &&Suite| match self.names.as_slice() {
             [] => !self.passing || passes(suite.name),
             names => names.iter().any(|name| name == suite.name),

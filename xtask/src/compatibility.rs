@@ -86,6 +86,11 @@ impl Table {
         })
     }
 
+    /// Whether a row's result is to be this.
+    pub fn expects(&self, column: usize, name: &str, verdict: Verdict) -> bool {
+        self.expectation(column, name) == Some(verdict)
+    }
+
     /// Compares and tells; writes down what got better if `write`. An error if anything got worse.
     pub fn judge(
         &mut self,

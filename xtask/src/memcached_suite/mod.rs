@@ -59,7 +59,13 @@ pub fn run(words: &[String]) -> Result<(), String> {
     let column = table.column(&source.version)?;
     let files = arguments.files(&table, column);
     let place = furnish(&source, &server)?;
-    let outcomes = play_all(&place, &files);
+    let mut outcomes = play_all(&place, &files);
+    // On a busy machine their helper loses signals (memcached fails alike): a second try, alone.
+    for outcome in outcomes.iter_mut().filter(|outcome| outcome.verdict == Verdict::Fail) {
+        if table.expects(column, &outcome.name, Verdict::Pass) {
+            *outcome = outcome_of(&place, &outcome.name);
+        }
+    }
     let count = |verdict| outcomes.iter().filter(|outcome| outcome.verdict == verdict).count();
     let judged = table.judge(column, &outcomes, arguments.write);
     println!(
@@ -144,11 +150,7 @@ fn play_all(place: &Path, files: &[String]) -> Vec<Outcome> {
                 loop {
                     let next = queue.lock().ok().and_then(|mut queue| queue.next());
                     let Some((index, file)) = next else { break };
-                    let started = Instant::now();
-                    let (verdict, detail) =
-                        play(place, file).unwrap_or_else(|error| (Verdict::Fail, error));
-                    let seconds = started.elapsed().as_secs_f64();
-                    let outcome = Outcome { name: file.clone(), verdict, detail, seconds };
+                    let outcome = outcome_of(place, file);
                     if let Ok(mut done) = done.lock() {
                         done.push((index, outcome));
                     }
@@ -159,6 +161,13 @@ fn play_all(place: &Path, files: &[String]) -> Vec<Outcome> {
     let mut done = done.into_inner().unwrap_or_default();
     done.sort_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+fn outcome_of(place: &Path, file: &str) -> Outcome {
+    let started = Instant::now();
+    let (verdict, detail) = play(place, file).unwrap_or_else(|error| (Verdict::Fail, error));
+    let seconds = started.elapsed().as_secs_f64();
+    Outcome { name: file.to_owned(), verdict, detail, seconds }
 }
 
 /// Runs a file; what it says is kept next to it.
