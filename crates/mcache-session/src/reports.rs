@@ -205,13 +205,15 @@ fn class_stat<E: StorageEngine>(context: &Context<'_, E>, class: usize, stat: Cl
     context.engine.class_stat(class, stat).wrapping_add(context.host.class_stat(class, stat))
 }
 
+/// Whether what a row counts is in force: unless a setting says no.
 fn in_force(part: Part, host: &dyn Host) -> bool {
-    match part {
-        Part::Always => true,
-        Part::RefuseAtOnce => is_on(host, "maxconns_fast"),
-        Part::Crawler => is_on(host, "lru_crawler"),
-        Part::Maintainer => is_on(host, "lru_maintainer_thread"),
-    }
+    let setting = match part {
+        Part::Always => return true,
+        Part::RefuseAtOnce => "maxconns_fast",
+        Part::Crawler => "lru_crawler",
+        Part::Maintainer => "lru_maintainer_thread",
+    };
+    host.setting(setting) != "no"
 }
 
 fn lines<I>(lines: Vec<StatLine>) -> Reply<I> {
