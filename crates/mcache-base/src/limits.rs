@@ -27,6 +27,11 @@ pub const REQUEST_BUFFERED_MAX: usize = 16 << 10;
 /// Values above this are sent by reference (pinned) instead of copied into the answer.
 pub const VALUE_COPIED_MAX: usize = 8 << 10;
 
+/// Bytes of values that are still arriving, all together, that are let in however small the cache
+/// is; otherwise an eighth of its capacity is. Beyond it a store is refused for want of memory,
+/// but for a value that is alone.
+pub const STAGED_MIN: u64 = 4 << 20;
+
 /// Values up to this are copied into the answer if so much is pinned already that they can't be.
 /// A larger one is told as a miss: readers who don't read must not cost memory.
 pub const VALUE_COPIED_UNPINNED_MAX: usize = 256 << 10;

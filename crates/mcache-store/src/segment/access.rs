@@ -280,14 +280,19 @@ impl Access for SegmentAccess {
         len: usize,
         _now: Now,
     ) -> Result<Staged, Refusal> {
+        let staging = &self.engine.staging;
         match self.engine.admits(key, store.flags, len) {
-            true => Ok(Staged::new(len)),
+            true if staging.is_full() => Err(Refusal::NoMemory),
+            true => Ok(Staged::new(staging, len)),
             false => Err(Refusal::TooLarge),
         }
     }
 
     fn commit(&mut self, key: Key<'_>, store: &Store, value: Staged, now: Now) -> Stored {
-        self.put(key, store, &value.pieces(), now)
+        match value.pieces() {
+            Some(pieces) => self.put(key, store, &pieces, now),
+            None => Stored::Refused(Refusal::NoMemory),
+        }
     }
 
     fn walk(&mut self, cursor: u64, now: Now, visit: &mut dyn FnMut(&ItemView<'_>)) -> Option<u64> {

@@ -123,6 +123,39 @@ impl Drop for Mapping {
     }
 }
 
+/// Bytes that one owner gathers. Their memory goes back to the system at once when it is dropped.
+pub struct Buffer {
+    mapping: Mapping,
+    len: usize,
+}
+
+impl Buffer {
+    /// Room for `capacity` bytes, a multiple of the page size.
+    pub fn new(capacity: usize) -> io::Result<Self> {
+        Ok(Self { mapping: Mapping::new(capacity)?, len: 0 })
+    }
+
+    /// Takes as many bytes as fit. Returns how many.
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
+        let taken = bytes.len().min(self.mapping.len - self.len);
+        // SAFETY: the mapping is this buffer's alone, which is borrowed exclusively.
+        unsafe { self.mapping.write(self.len, &bytes[..taken]) };
+        self.len += taken;
+        taken
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        // SAFETY: only `push` writes, for which the buffer must not be borrowed.
+        unsafe { self.mapping.bytes(0, self.len) }
+    }
+
+    /// Forgets the bytes.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+}
+
 /// Brings a cache line nearer, if the processor knows how.
 #[inline]
 pub fn prefetch<T>(line: *const T) {

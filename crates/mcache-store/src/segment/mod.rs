@@ -49,6 +49,7 @@ use publish::Present;
 use reclaim::Reclaimer;
 use record::Record;
 pub use staged::Staged;
+use staged::Staging;
 
 use crate::engine::{EngineOptions, SizeLimit, StorageEngine};
 use crate::eviction::Admission;
@@ -88,6 +89,7 @@ pub struct SegmentStorageEngine {
     item_size: SizeLimit,
     evict: bool,
     capacity: AtomicU64,
+    staging: Arc<Staging>,
     /// Segments held still, by sends under way or while a value is written.
     pinned: AtomicUsize,
     reclaimer: Mutex<Reclaimer>,
@@ -123,6 +125,7 @@ impl SegmentStorageEngine {
             item_size: options.item_size,
             evict: options.evict,
             capacity: AtomicU64::new(options.capacity),
+            staging: Arc::default(),
             pinned: AtomicUsize::new(0),
             reclaimer,
             admission,
@@ -137,10 +140,17 @@ impl SegmentStorageEngine {
     /// Gives segments what the index and the policy leave of the capacity.
     fn balance(&self) {
         let index = self.index.bytes() + (self.index.regions() * PAGE / 2) as u64;
-        let beside = index + self.admission.bytes();
+        let capacity = self.capacity.load(Relaxed);
+        self.staging.allow(capacity);
+        let beside = index + self.admission.bytes() + self.staged();
         let table = (self.arena.segment_size() as u64 + 64) as f64;
-        let left = self.capacity.load(Relaxed).saturating_sub(beside) as f64;
+        let left = capacity.saturating_sub(beside) as f64;
         self.pool.allow(((left / table) as usize).max(SEGMENTS_MIN));
+    }
+
+    /// Bytes of values that are still arriving, as far as segments make room for them.
+    fn staged(&self) -> u64 {
+        self.staging.held().min(self.capacity.load(Relaxed) / staged::CAPACITY_DIVISOR)
     }
 
     /// The record at a location that was found in the index in the caller's epoch.
@@ -280,6 +290,7 @@ impl StorageEngine for SegmentStorageEngine {
             ("segments_taken", taken as u64),
             ("segments_free", self.pool.free() as u64),
             ("segments_pinned", self.pinned.load(Relaxed) as u64),
+            ("staged_bytes", self.staging.held()),
             ("index_regions", self.index.regions() as u64),
             ("index_bytes", self.index.bytes()),
             ("policy_bytes", self.admission.bytes()),

@@ -115,7 +115,8 @@ impl SegmentStorageEngine {
     /// Whether an item like this may be kept at all.
     #[inline]
     pub(super) fn admits(&self, key: Key<'_>, flags: u32, value_len: usize) -> bool {
-        let most = self.pool.allowed() * self.arena.segment_size() / 4 * 3;
+        let room = self.pool.allowed() * self.arena.segment_size() + self.staged() as usize;
+        let most = room / 4 * 3;
         self.item_size.admits(key.bytes.len(), flags, value_len) && value_len <= most
     }
 }
