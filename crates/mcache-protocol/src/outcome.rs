@@ -121,6 +121,24 @@ wire_errors! {
     BadPrefix = "CLIENT_ERROR a prefix ends with the delimiter", 0x04;
     /// No more flushed prefixes can be remembered.
     TooManyPrefixes = "SERVER_ERROR too many flushed prefixes", 0x82;
+    /// The crawler is switched off.
+    CrawlerOff = "CLIENT_ERROR lru crawler disabled", 0x04;
+    /// A crawler may not sleep that long.
+    CrawlerSleep = "CLIENT_ERROR sleep must be one second or less", 0x04;
+    /// Moving pages is switched off.
+    ReassignOff = "CLIENT_ERROR slab reassignment disabled", 0x04;
+    /// No such window for moving pages.
+    AutomoveWindow = "CLIENT_ERROR automove window too low or too high", 0x04;
+    /// Dumps are switched off, and stats detail with them.
+    DetailNotAllowed = "CLIENT_ERROR stats detail not allowed", 0x04;
+    /// stats detail knows no such word.
+    DetailUsage = "CLIENT_ERROR usage: stats detail on|off|dump", 0x04;
+    /// Dumps are switched off, and stats cachedump with them.
+    CachedumpNotAllowed = "CLIENT_ERROR stats cachedump not allowed", 0x04;
+    /// A report that wants more words.
+    BadCommandLine = "CLIENT_ERROR bad command line", 0x04;
+    /// No such size class.
+    BadSlabId = "CLIENT_ERROR Illegal slab id", 0x04;
     /// The connection limit is reached.
     TooManyConnections = "ERROR Too many open connections", 0x85;
     /// shutdown is switched off.

@@ -26,8 +26,8 @@ pub(crate) enum Reply<I> {
 type Answer = Result<(), &'static str>;
 
 const ERROR: &str = "ERROR";
-const BAD_FORMAT: &str = "CLIENT_ERROR bad command line format";
-const CRAWLER_OFF: &str = "CLIENT_ERROR lru crawler disabled";
+const BAD_FORMAT: &str = WireError::BadFormat.text();
+const CRAWLER_OFF: &str = WireError::CrawlerOff.text();
 
 /// Smallest memory limit, in megabytes.
 const MEGABYTES_MIN: u32 = 8;
@@ -142,7 +142,7 @@ fn lru_crawler<E: StorageEngine>(words: &[&[u8]], context: &Context<'_, E>) -> A
         [b"sleep", number] => {
             let number = parse_u32(number).ok_or(BAD_FORMAT)?;
             if number > 1_000_000 {
-                return Err("CLIENT_ERROR sleep must be one second or less");
+                return Err(WireError::CrawlerSleep.text());
             }
             host.change_setting("lru_crawler_sleep", number.to_string());
         }
@@ -216,7 +216,7 @@ fn slabs<E: StorageEngine>(words: &[&[u8]], context: &Context<'_, E>) -> Answer 
     match *words {
         [b"reassign", from, to] => {
             if !is_on(context.host, "slab_reassign") {
-                return Err("CLIENT_ERROR slab reassignment disabled");
+                return Err(WireError::ReassignOff.text());
             }
             let (from, to) = parse_i32(from).zip(parse_i32(to)).ok_or(BAD_FORMAT)?;
             if from == to {
@@ -243,7 +243,7 @@ fn automove<E: StorageEngine>(words: &[&[u8]], context: &Context<'_, E>) -> Answ
         b"window" => {
             let window = words.get(1).and_then(|word| parse_u32(word)).ok_or(BAD_FORMAT)?;
             if !(3..=1800).contains(&window) {
-                return Err("CLIENT_ERROR automove window too low or too high");
+                return Err(WireError::AutomoveWindow.text());
             }
             change("slab_automove_window", window.to_string());
         }

@@ -164,13 +164,13 @@ fn detail<E: StorageEngine, I>(
         _ => line(text),
     };
     if !is_on(context.host, "dump_enabled") {
-        return refuse("CLIENT_ERROR stats detail not allowed");
+        return refuse(WireError::DetailNotAllowed.text());
     }
     let on = match words.first() {
         Some(&b"on") => true,
         Some(&b"off") => false,
         Some(&b"dump") => return Reply::Say(Outcome::Lines(context.prefixes.dump())),
-        _ => return refuse("CLIENT_ERROR usage: stats detail on|off|dump"),
+        _ => return refuse(WireError::DetailUsage.text()),
     };
     context.prefixes.count(on);
     context.host.change_setting("detail_enabled", if on { "yes" } else { "no" }.to_owned());
@@ -180,14 +180,14 @@ fn detail<E: StorageEngine, I>(
 /// `stats cachedump <class> <limit>`
 fn cachedump<E: StorageEngine, I>(words: &[&[u8]], context: &Context<'_, E>) -> Reply<I> {
     if !is_on(context.host, "dump_enabled") {
-        return line("CLIENT_ERROR stats cachedump not allowed");
+        return line(WireError::CachedumpNotAllowed.text());
     }
-    let [class, limit, ..] = words else { return line("CLIENT_ERROR bad command line") };
+    let [class, limit, ..] = words else { return line(WireError::BadCommandLine.text()) };
     let Some((class, limit)) = parse_u32(class).zip(parse_u32(limit)) else {
         return Reply::Say(Outcome::Error(WireError::BadFormat));
     };
     if class >= CLASS_IDS {
-        return line("CLIENT_ERROR Illegal slab id");
+        return line(WireError::BadSlabId.text());
     }
     Reply::List(Box::new(Dump::new(List::cache(limit), Classes::one(class))))
 }

@@ -489,7 +489,8 @@ settings! {
         ["-o no_drop_privileges"] => read::off;
 
     /// Said by memcached's test-suite to every server that it starts: peers may move the clocks
-    /// with debugtime, and a limit on open files that cannot be raised is no error. Here it never is.
+    /// with debugtime, and a limit on open files that cannot be raised is no error. Here it never
+    /// is.
     relaxed_privileges: bool = false, false => show::yes_no;
         ["-o relaxed_privileges"] => read::on;
 
