@@ -282,3 +282,14 @@ fn many_threads_store_items_of_all_times_to_live_in_few_segments() {
         bench.engine.check();
     }
 }
+
+#[test]
+fn a_value_of_more_fragments_than_a_record_lists_is_refused() {
+    let bench = engine(8 << 20, true); // its segments stay small when the limit moves
+    assert!(bench.engine.set_capacity(128 << 20, NOW));
+    assert_eq!(bench.set("k", &"x".repeat(64 << 20)), Stored::Refused(Refusal::TooLarge));
+    let text = value("k", 0, 12 << 20);
+    assert!(is_stored(bench.set("k", &text)));
+    assert_eq!(bench.peek("k", NOW), Some(text));
+    bench.engine.check();
+}

@@ -8,7 +8,7 @@ use mcache_base::Expiry;
 
 use super::index::Location;
 use super::memory::{CellArray, Cells, Mapping};
-use super::record::{ALIGN, Record, fragment_size};
+use super::record::{ALIGN, FRAGMENT_ENTRY, INLINE_MAX, Record, fragment_size};
 
 /// Smallest and largest size of a segment.
 const SEGMENT_SIZE_MIN: u64 = 16 << 10;
@@ -149,6 +149,13 @@ impl Arena {
     /// The queue of a location's segment.
     pub fn queue_of(&self, location: Location) -> usize {
         self.segment(self.segment_of(location)).queue.load(Relaxed) as usize
+    }
+
+    /// Longest value whose list of fragments surely fits a record: a fragment of each segment that
+    /// it begins in or fills.
+    pub fn fragmented_max(&self) -> usize {
+        let entries = INLINE_MAX.min(self.segment_size() / 2) / FRAGMENT_ENTRY - 2;
+        entries * (self.segment_size() / 8 * 7)
     }
 
     /// The record at a location.

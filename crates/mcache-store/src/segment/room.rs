@@ -116,7 +116,7 @@ impl SegmentStorageEngine {
     #[inline]
     pub(super) fn admits(&self, key: Key<'_>, flags: u32, value_len: usize) -> bool {
         let room = self.pool.allowed() * self.arena.segment_size() + self.staged() as usize;
-        let most = room / 4 * 3;
+        let most = (room / 4 * 3).min(self.arena.fragmented_max());
         self.item_size.admits(key.bytes.len(), flags, value_len) && value_len <= most
     }
 }
