@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{Bench, at, options};
 use mcache_base::operation::{Count, Delete, Deleted, Fetch, Refusal, Store, Stored};
 use mcache_base::{Item, Now, Pin, Stat};
@@ -79,7 +81,7 @@ fn many_threads_see_whole_values() {
                 let bench = Bench::of(engine);
                 let mut numbers = Numbers(thread);
                 for round in 0..6000 {
-                    let key = format!("key-{}", numbers.below(400));
+                    let key = format!("key-{}", numbers.below(800));
                     let shift = numbers.below(18);
                     match numbers.below(10) {
                         0 => drop(bench.delete(&key, Delete::default(), NOW)),
@@ -233,17 +235,46 @@ fn what_can_never_fit_is_refused_at_once() {
 }
 
 #[test]
-fn overwriting_in_place_of_a_counter_does_not_evict() {
-    let bench = engine(2 << 20, true);
-    for i in 0..1000 {
-        bench.set(&format!("{i}"), &value("v", i, 500));
+fn overwriting_and_counting_take_no_more_memory() {
+    for evict in [true, false] {
+        let bench = engine(2 << 20, evict);
+        let items = (0..3000).map(|i| (format!("{i}"), value(&format!("{i}"), i, 500)));
+        let items: Vec<_> = items.collect();
+        items.iter().for_each(|(key, text)| assert!(is_stored(bench.set(key, text))));
+        bench.set("counter", "1000000");
+        let lasting = Store { exptime: 1000, ..Store::default() };
+        let before = bench.engine.stat(Stat::bytes);
+        for round in 0..200_000 {
+            bench.count("counter", Count { delta: 1, ..Count::default() }, NOW);
+            let (key, text) = &items[round % 50];
+            assert!(is_stored(bench.set(key, text)));
+            assert!(is_stored(bench.store("expires", lasting, text, NOW)));
+        }
+        assert_eq!(bench.peek("counter", NOW).as_deref(), Some("1200000"));
+        let grown = bench.engine.stat(Stat::bytes) - before;
+        assert!(grown < (2 << 20) / 8, "{grown} bytes more");
+        for (key, text) in &items {
+            assert_eq!(bench.peek(key, NOW).as_ref(), Some(text));
+        }
+        assert_eq!(bench.engine.stat(Stat::evictions), 0);
+        bench.engine.check();
     }
-    bench.set("counter", "0");
-    for _ in 0..200_000 {
-        bench.count("counter", Count { delta: 1, ..Count::default() }, NOW);
+}
+
+#[test]
+fn a_pinned_value_is_never_written_over() {
+    let bench = engine(4 << 20, true);
+    let mut access = bench.engine.access();
+    let text = value("key", 0, 500);
+    bench.set("key", &text);
+    let hit = access.fetch(access.key(b"key"), &Fetch::default(), NOW).unwrap();
+    let pin = hit.item.pin().expect("nothing else is pinned");
+    access.rest();
+    for round in 1..10_000 {
+        assert!(is_stored(bench.set("key", &value("key", round, 500))));
+        assert_eq!(pin.value_at(0), text.as_bytes(), "round {round}");
     }
-    assert_eq!(bench.peek("counter", NOW).as_deref(), Some("200000"));
-    assert_eq!(bench.engine.stat(Stat::curr_items), 1001);
+    drop(pin);
     bench.engine.check();
 }
 
@@ -292,4 +323,41 @@ fn a_value_of_more_fragments_than_a_record_lists_is_refused() {
     assert!(is_stored(bench.set("k", &text)));
     assert_eq!(bench.peek("k", NOW), Some(text));
     bench.engine.check();
+
+fn many_threads_use_dead_places_and_see_whole_values() {
+    let bench = engine(3 << 20, true);
+    let engine = &bench.engine;
+    bench.set("counter", "1000000");
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4_u64)
+            .map(|thread| scope.spawn(move || overwrite_count_and_look(engine, thread)))
+            .collect();
+        while !threads.iter().all(|thread| thread.is_finished()) {
+            engine.maintain(NOW);
+            std::thread::yield_now();
+        }
+    });
+    engine.check();
+    assert_eq!(bench.peek("counter", NOW).as_deref(), Some("1020000"));
+}
+
+/// 5,000 increments, and as many stores, and looks at what others stored.
+fn overwrite_count_and_look(engine: &Arc<SegmentStorageEngine>, thread: u64) {
+    let bench = Bench::of(engine);
+    let mut numbers = Numbers(thread);
+    let lasting = Store { exptime: 100, ..Store::default() };
+    for round in 0..5000 {
+        bench.count("counter", Count { delta: 1, ..Count::default() }, NOW);
+        let key = format!("key-{}", numbers.below(40));
+        let text = value(&key, round, 100 + numbers.below(4) as usize * 8);
+        match numbers.below(16) {
+            0 => drop(bench.delete(&key, Delete::default(), NOW)),
+            1..8 => assert!(is_stored(bench.store(&key, lasting, &text, NOW))),
+            _ => assert!(is_stored(bench.set(&key, &text))),
+        }
+        let key = format!("key-{}", numbers.below(40));
+        if let Some(found) = bench.peek(&key, NOW) {
+            assert!(is_whole(&key, &found), "{key}: {found}");
+        }
+    }
 }

@@ -19,6 +19,7 @@ use super::index::Location;
 use super::item::{SegmentItem, SegmentPin};
 use super::publish::{Change, Expected, Present, Unpublished};
 use super::record::Record;
+use super::recycle::DeadPlaces;
 use super::staged::Staged;
 use crate::engine::Access;
 use crate::eviction::QUEUES;
@@ -34,6 +35,7 @@ pub struct SegmentAccess {
     pub(super) member: Member,
     pub(super) counters: Arc<EngineCounters>,
     pub(super) open: [Option<Open>; QUEUES * TTL_CLASSES],
+    pub(super) dead_places: DeadPlaces,
 }
 
 /// The segments that an item belongs to.
@@ -82,6 +84,7 @@ impl SegmentAccess {
             member: engine.epochs.join(),
             counters: engine.new_counters(),
             open: [const { None }; QUEUES * TTL_CLASSES],
+            dead_places: DeadPlaces::new(),
         }
     }
 
@@ -206,7 +209,6 @@ impl SegmentAccess {
             ..Change::fresh(key, write.attributes, value)
         };
         let class = Class::of(standing.queue, write.attributes.expiry, now);
-        self.ensure(class, change.size_max(), now)?;
         let (location, _) = self.publish(class, &change, now)?;
         self.counters.add(Stat::total_items, 1);
         Ok(location)
@@ -353,11 +355,7 @@ impl Access for SegmentAccess {
                 ..Change::fresh(key, write.attributes, digits.as_bytes())
             };
             let class = Class::of(standing.queue, write.attributes.expiry, now);
-            let published = self
-                .ensure(class, change.size_max(), now)
-                .map_err(Unpublished::from)
-                .and_then(|()| self.publish(class, &change, now));
-            match published {
+            match self.publish(class, &change, now) {
                 Ok((location, _)) => {
                     self.counters.add(Stat::total_items, u64::from(write.fresh));
                     return Counted::Number { value, hit: hit.with(self.item(location)) };
@@ -378,10 +376,14 @@ impl SegmentAccess {
         let Some((place, _)) = found else {
             return Err(Unpublished::Lost);
         };
+        let record = engine.record(location);
+        let dead = engine.place_of(location, &record);
         region.remove(place);
         drop(region);
-        let record = engine.record(location);
         engine.bury(location, &record);
+        if !record.is_fragmented() {
+            self.dead_places.add(dead, &engine.epochs);
+        }
         self.counters.classes.leave(engine.size_of(&record));
         Ok(())
     }
@@ -406,7 +408,6 @@ impl SegmentAccess {
             ..Change::fresh(key, write.attributes, b"")
         };
         let class = Class::of(standing.queue, write.attributes.expiry, now);
-        self.ensure(class, change.size_max(), now)?;
         self.publish(class, &change, now)?;
         self.counters.add(Stat::total_items, 1);
         Ok(())

@@ -51,6 +51,14 @@ pub struct Segment {
     pub queue: AtomicU32,
     /// What the byte clock said when it was opened.
     pub born: AtomicU64,
+    /// Threads that are writing into dead places of it.
+    pub writers: AtomicU32,
+    /// 1 while nobody may begin to.
+    pub closed: AtomicU32,
+    /// Times that it was emptied: a dead place is of one of its lives.
+    pub life: AtomicU32,
+    /// What [`Arena::turnover`] was when it was opened.
+    pub turnover: AtomicU32,
 }
 
 // SAFETY: a segment's entry is made of atomic integers.
@@ -62,6 +70,8 @@ pub struct Arena {
     table: CellArray<Segment>,
     segment_shift: u32,
     granule_shift: u32,
+    /// Segments that were emptied of items that could have stayed: the clock of eviction.
+    pub turnover: AtomicU32,
 }
 
 /// The end of a segment that one thread appends to.
@@ -90,6 +100,7 @@ impl Arena {
             table: CellArray::new(segments)?,
             segment_shift,
             granule_shift,
+            turnover: AtomicU32::new(0),
         })
     }
 
@@ -199,6 +210,7 @@ impl Arena {
         segment.live.store(0, Relaxed);
         segment.queue.store(queue as u32, Relaxed);
         segment.born.store(born, Relaxed);
+        segment.turnover.store(self.turnover.load(Relaxed), Relaxed);
         // The first granule stays empty: location 0 is nowhere.
         segment.written.store(granule as u32, Release);
         let begin = (id as usize) << self.segment_shift;
@@ -252,7 +264,7 @@ impl Arena {
     /// Visits every complete record of a segment, dead or alive.
     ///
     /// # Safety
-    /// The segment is not taken into use again during the call.
+    /// The segment is not taken into use again during the call, and it is closed (see `recycle`).
     pub unsafe fn walk(&self, id: SegmentId, mut visit: impl FnMut(Location, &Record<'_>)) {
         let begin = (id as usize) << self.segment_shift;
         let end = begin + self.segment(id).written.load(Acquire) as usize;
@@ -265,8 +277,9 @@ impl Arena {
         }
     }
 
+    /// Where in the memory a location is.
     #[inline]
-    fn offset(&self, location: Location) -> usize {
+    pub fn offset(&self, location: Location) -> usize {
         (location as usize) << self.granule_shift
     }
 

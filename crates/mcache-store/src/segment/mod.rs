@@ -24,6 +24,8 @@ mod put;
 mod reclaim;
 #[allow(unsafe_code)] // a record's bytes
 mod record;
+#[allow(unsafe_code)] // makes fillers of dead places
+mod recycle;
 mod room;
 mod staged;
 mod standing;

@@ -7,6 +7,8 @@ use mcache_base::{Expiry, Key, Now};
 use super::access::{Class, SegmentAccess};
 use super::index::Location;
 use super::record::{Blueprint, Draft};
+use super::recycle::{DeadPlace, Held};
+use super::room::Room;
 use crate::eviction::Standing;
 use crate::semantics::Attributes;
 use crate::tally::Why;
@@ -69,42 +71,57 @@ pub(super) fn is_near(sequence: u64, base: u64) -> bool {
 }
 
 impl SegmentAccess {
-    /// Publishes a change. The caller made sure that the item fits, see [`Self::ensure`].
+    /// Publishes a change: in a dead place that fits it, otherwise at the open segment's end.
+    ///
+    /// The caller holds nothing of the arena, see [`Self::ensure`].
     pub(super) fn publish(
         &mut self,
         class: Class,
         change: &Change<'_>,
         now: Now,
     ) -> Result<(Location, u64), Unpublished> {
+        let claimed = self.claim(class, change);
+        if claimed.is_none() {
+            self.ensure(class, change.size_range().1, now)?;
+        }
         let engine = &*self.engine;
-        let Some(open) = &mut self.open[class.index()] else {
-            return Err(Refusal::NoMemory.into());
-        };
-        let blueprint = change.blueprint(open.base);
         let (key, arena) = (change.key, &engine.arena);
-        let size = blueprint.size_at(open.at(), key.bytes.len(), change.inline_len());
-        if !open.fits(size) {
+        let mut room = match (claimed, &mut self.open[class.index()]) {
+            (Some(place), _) => Room::Dead(Held::new(arena, place)),
+            (None, Some(open)) => Room::End(open),
+            (None, None) => return Err(Refusal::NoMemory.into()),
+        };
+        let (at, base) = (room.at(arena), room.base(arena));
+        let size = change.size_at(at, base);
+        if !room.prepare(size) {
             return Err(Unpublished::Lost);
         }
-        let mut pieces = [change.inline; 1].to_vec();
-        pieces.extend_from_slice(change.more);
-        // SAFETY: the open segment's end is this thread's alone, and the record fits.
+        let blueprint = change.blueprint(base);
+        // SAFETY: the room is this thread's alone, and the record fits.
         let draft =
-            unsafe { Draft::write(arena.memory(), open.at(), &blueprint, key.bytes, &pieces) };
+            unsafe { Draft::write(arena.memory(), at, &blueprint, key.bytes, change.pieces()) };
         let region = engine.index.lock(key.hash);
         let current = region.find(key.hash, |location| engine.is_key(location, key.bytes));
         let present = current.map(|(_, location)| engine.present(location));
         if change.expected != Expected::Anything && change.expected != Expected::Exactly(present) {
-            return Err(Unpublished::Lost);
-        }
-        let sequence = change.sequence.unwrap_or_else(|| engine.sequence.next());
-        if change.sequence.is_none() && !is_near(sequence, open.base) {
             drop(region);
-            self.give_up(class); // it was opened too long ago
+            if let Room::Dead(held) = room {
+                self.dead_places.add(held.place(), &engine.epochs);
+            }
             return Err(Unpublished::Lost);
         }
-        draft.complete(sequence, open.base);
-        let location = open.advance(arena, size);
+        let dead = current.map(|(_, old)| engine.place_of(old, &engine.record(old)));
+        let sequence = change.sequence.unwrap_or_else(|| engine.sequence.next());
+        if change.sequence.is_none() && !is_near(sequence, base) {
+            let at_end = matches!(room, Room::End(_));
+            drop((region, room));
+            if at_end {
+                self.give_up(class); // it was opened too long ago
+            }
+            return Err(Unpublished::Lost);
+        }
+        draft.complete(sequence, base);
+        let location = room.take(arena, size);
         arena.add_live(location, size, change.attributes.expiry);
         match current {
             Some((place, _)) => region.replace(place, location),
@@ -116,16 +133,30 @@ impl SegmentAccess {
             }
         }
         drop(region);
+        drop(room);
         self.counters.classes.enter(engine.size_of(&engine.record(location)));
-        if let Some(Present { location: old, .. }) = present {
-            let record = engine.record(old);
-            match engine.death(old, &record, now) {
-                Some(why) => self.counters.leave(engine.leaving(&record, Why::Reclaimed(why))),
-                None => self.counters.classes.leave(engine.size_of(&record)),
-            }
-            if change.carries { engine.retire(old, &record) } else { engine.bury(old, &record) }
+        if let Some(dead) = dead {
+            self.take_out(dead, change.carries, now);
         }
         Ok((location, sequence))
+    }
+
+    /// Takes a record out of use that was replaced.
+    fn take_out(&mut self, dead: DeadPlace, carries: bool, now: Now) {
+        let (engine, location) = (&*self.engine, dead.location());
+        let record = engine.record(location);
+        match engine.death(location, &record, now) {
+            Some(why) => self.counters.leave(engine.leaving(&record, Why::Reclaimed(why))),
+            None => self.counters.classes.leave(engine.size_of(&record)),
+        }
+        if carries {
+            engine.retire(location, &record);
+        } else {
+            engine.bury(location, &record);
+        }
+        if !record.is_fragmented() {
+            self.dead_places.add(dead, &engine.epochs);
+        }
     }
 
     /// Publishes a change of an item that keeps its value's bytes.
@@ -156,7 +187,6 @@ impl SegmentAccess {
             expected: Expected::Exactly(Some(present)),
         };
         let class = Class::of(standing.queue, attributes.expiry, now);
-        self.ensure(class, change.size_max(), now)?;
         self.publish(class, &change, now).map(|(location, _)| location)
     }
 }
@@ -189,14 +219,29 @@ impl<'c> Change<'c> {
         }
     }
 
-    fn inline_len(&self) -> usize {
-        self.inline.len() + self.more.iter().map(|piece| piece.len()).sum::<usize>()
+    fn pieces(&self) -> impl Iterator<Item = &'c [u8]> + Clone {
+        std::iter::once(self.inline).chain(self.more.iter().copied())
     }
 
-    /// Bytes that the record takes at most.
-    pub(super) fn size_max(&self) -> usize {
-        let blueprint = Blueprint { full_sequence: self.sequence.is_some(), ..self.blueprint(0) };
-        blueprint.size_max(self.key.bytes.len(), self.inline_len())
+    fn inline_len(&self) -> usize {
+        self.pieces().map(<[u8]>::len).sum()
+    }
+
+    /// Bytes that the record takes at `at` in a segment of this base.
+    #[inline]
+    pub(super) fn size_at(&self, at: usize, base: u64) -> usize {
+        self.blueprint(base).size_at(at, self.key.bytes.len(), self.inline_len())
+    }
+
+    /// Bytes that the record takes at least and at most, wherever it is written.
+    pub(super) fn size_range(&self) -> (usize, usize) {
+        let (key, inline) = (self.key.bytes.len(), self.inline_len());
+        let blueprint = Blueprint { full_sequence: false, ..self.blueprint(0) };
+        let (least, most) = blueprint.size_range(key, inline);
+        if self.sequence.is_none() {
+            return (least, most);
+        }
+        (least, Blueprint { full_sequence: true, ..blueprint }.size_range(key, inline).1)
     }
 }
 

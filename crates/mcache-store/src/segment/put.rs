@@ -62,11 +62,7 @@ impl SegmentAccess {
                 expected: if is_plain { Expected::Anything } else { Expected::Exactly(present) },
                 ..fresh
             };
-            let published = self
-                .ensure(class, change.size_max(), now)
-                .map_err(Unpublished::from)
-                .and_then(|()| self.publish(class, &change, now));
-            match published {
+            match self.publish(class, &change, now) {
                 Ok((_, sequence)) => {
                     if let Some(fragments) = fragments {
                         fragments.keep();
@@ -173,7 +169,6 @@ impl SegmentAccess {
                 fragments.as_ref().map_or(value, Fragments::list),
             )
         };
-        self.ensure(class, change.size_max(), now)?;
         let (_, sequence) = self.publish(class, &change, now)?;
         if let Some(fragments) = fragments {
             fragments.keep();

@@ -15,6 +15,7 @@ use super::publish::is_near;
 use super::record::{
     Blueprint, Draft, FRAGMENT_ENTRY, INLINE_MAX, Record, fragment_size, write_fragment,
 };
+use super::recycle::Closed;
 use crate::eviction::{Candidate, QUEUES, SegmentPolicy, Standing, Verdict};
 use crate::tally::{EngineCounters, Leaving, Why};
 
@@ -111,13 +112,19 @@ impl SegmentStorageEngine {
         reclaimer.begin(&self.epochs);
         let queue = self.arena.segment(victim).queue.load(Relaxed) as usize;
         let mut emptying = Emptying { engine: self, reclaimer, counters, now, judge, kept: 0 };
+        let closed = Closed::new(&self.arena, victim);
         let emptied = emptying.run(victim);
         let kept = emptying.kept;
+        if emptied {
+            closed.end_life();
+        }
+        drop(closed);
         reclaimer.rest();
         if judge {
             reclaimer.policy.emptied(&self.view(), queue, kept);
         }
         if emptied {
+            self.arena.turnover.fetch_add(u32::from(judge), Relaxed);
             self.pool.empty(victim, self.epochs.advance());
             Made::Room
         } else {
@@ -198,7 +205,8 @@ impl Emptying<'_> {
     fn run(&mut self, victim: SegmentId) -> bool {
         let mut empty = true;
         let engine = self.engine;
-        // SAFETY: the victim was taken out of the pool: it is not used again before it is empty.
+        // SAFETY: the victim was taken out of the pool: it is not used again before it is empty;
+        // and it is closed.
         unsafe {
             engine.arena.walk(victim, |location, record| {
                 if !record.is_dead() {
@@ -288,7 +296,7 @@ impl Emptying<'_> {
         let size = blueprint.size_at(open.at(), key.len(), inline.len());
         // SAFETY: the open segment's end is the reclaimer's alone, and the record fits.
         let draft =
-            unsafe { Draft::write(engine.arena.memory(), open.at(), &blueprint, key, &[inline]) };
+            unsafe { Draft::write(engine.arena.memory(), open.at(), &blueprint, key, [inline]) };
         let region = engine.index.lock(hash);
         let Some((place, _)) = region.find(hash, |at| at == location) else {
             return Kept::Gone;
@@ -456,7 +464,7 @@ impl Emptying<'_> {
         let size = blueprint.size_at(open.at(), key.len(), list.len());
         // SAFETY: the open segment's end is the reclaimer's alone, and the record fits.
         let draft =
-            unsafe { Draft::write(engine.arena.memory(), open.at(), &blueprint, key, &[&list]) };
+            unsafe { Draft::write(engine.arena.memory(), open.at(), &blueprint, key, [&list[..]]) };
         let region = engine.index.lock(hash);
         let Some((place, _)) = region.find(hash, |at| at == owner_at) else {
             return Kept::Gone;

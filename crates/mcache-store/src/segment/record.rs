@@ -12,7 +12,8 @@
 //! ```
 //!
 //! A key length of 0 makes it a fragment: length u32 at 4, CRC u32 at 8, owner's hash u64 at 12,
-//! data from 20.
+//! data from 20. With an inline length as well it is a filler: a dead place of so many granules,
+//! of which word 0 says all.
 //!
 //! Published bytes never change but for the cells: word 0's marks and state, last access, expiry.
 
@@ -151,13 +152,21 @@ impl Blueprint {
         self.attributes.expiry != Expiry::Never || expiry == Expiry::Never
     }
 
-    /// Bytes that the record takes at most, wherever it begins.
-    pub fn size_max(&self, key_len: usize, inline_len: usize) -> usize {
-        let word = self.word(key_len, inline_len);
+    /// Bytes that the record takes at least and at most, wherever it begins.
+    pub fn size_range(&self, key_len: usize, inline_len: usize) -> (usize, usize) {
+        let aligned = self.size_at(0, key_len, inline_len);
+        if self.attributes.expiry == Expiry::Never {
+            return (aligned, aligned); // nothing in it is aligned to more than its begin
+        }
         // The expiry's padding is largest where the optional fields end right behind a multiple
         // of 8: the two alignments that a record can have cover it.
-        let size = |at| Layout::of(at, word, self.extra()).end;
-        size(0).max(size(ALIGN))
+        let other = self.size_at(ALIGN, key_len, inline_len);
+        (aligned.min(other), aligned.max(other))
+    }
+
+    /// Bytes that the record takes at most, wherever it begins.
+    pub fn size_max(&self, key_len: usize, inline_len: usize) -> usize {
+        self.size_range(key_len, inline_len).1
     }
 
     /// Bytes that the record takes at `at`.
@@ -183,15 +192,15 @@ impl<'m> Draft<'m> {
     /// # Safety
     /// The `blueprint.size_at(at, ..)` bytes at `at` belong to the caller alone until
     /// [`Draft::complete`] is called, and nothing writes to them afterwards.
-    pub unsafe fn write(
+    pub unsafe fn write<'i>(
         memory: &'m Mapping,
         at: usize,
         blueprint: &Blueprint,
         key: &[u8],
-        inline: &[&[u8]],
+        inline: impl IntoIterator<Item = &'i [u8]> + Clone,
     ) -> Self {
         let attributes = &blueprint.attributes;
-        let inline_len = inline.iter().map(|piece| piece.len()).sum();
+        let inline_len = inline.clone().into_iter().map(<[u8]>::len).sum();
         let word = blueprint.word(key.len(), inline_len);
         let extra = blueprint.extra();
         let layout = Layout::of(at, word, extra);
@@ -289,20 +298,27 @@ impl<'m> Record<'m> {
 
     /// Whether this is a fragment rather than an item.
     pub fn is_fragment(&self) -> bool {
-        key_len(self.word) == 0
+        key_len(self.word) == 0 && inline_len(self.word) == 0
+    }
+
+    /// Whether this is a dead place of which word 0 says all.
+    fn is_filler(&self) -> bool {
+        key_len(self.word) == 0 && inline_len(self.word) > 0
     }
 
     /// Whether the record's item was overwritten, deleted, moved or evicted.
     pub fn is_dead(&self) -> bool {
-        self.memory.u32(self.at).load(Relaxed) & STATE == DEAD
+        // Who sees it dead sees what was done before: see `recycle`.
+        self.memory.u32(self.at).load(Acquire) & STATE == DEAD
     }
 
     /// Bytes it takes in the segment.
     #[inline]
     pub fn size(&self) -> usize {
-        match self.is_fragment() {
-            true => fragment_size(self.fragment_len()),
-            false => self.layout().end,
+        match (self.is_fragment(), self.is_filler()) {
+            (true, _) => fragment_size(self.fragment_len()),
+            (_, true) => inline_len(self.word) * ALIGN,
+            _ => self.layout().end,
         }
     }
 
@@ -433,11 +449,14 @@ impl<'m> Record<'m> {
 
     /// Marks the record dead. Returns whether it was alive.
     pub fn kill(&self) -> bool {
-        self.memory.u32(self.at).fetch_or(DEAD, Relaxed) & STATE == LIVE
+        self.memory.u32(self.at).fetch_or(DEAD, Release) & STATE == LIVE
     }
 
     /// Whether the checksum holds, given the base of the record's segment.
     pub fn is_intact(&self, base: u64) -> bool {
+        if self.is_filler() {
+            return true; // it has none
+        }
         if self.is_fragment() {
             let checksum = fragment_checksum(self.fragment_owner(), self.fragment_data());
             return self.stored_checksum(8) == checksum;
@@ -564,6 +583,18 @@ pub unsafe fn write_fragment(memory: &Mapping, at: usize, owner: u64, data: &[u8
     memory.u32(at).store(LIVE, Release);
 }
 
+/// Longest filler, in bytes.
+pub const FILLER_MAX: usize = INLINE_MAX * ALIGN;
+
+/// Makes a filler of a dead place, or of a part of one, with one store: `size` is a multiple of
+/// [`ALIGN`] and at most [`FILLER_MAX`].
+///
+/// # Safety
+/// The `size` bytes at `at` belong to the caller alone.
+pub unsafe fn write_filler(memory: &Mapping, at: usize, size: usize) {
+    memory.u32(at).store(DEAD | ((size / ALIGN) as u32) << 8, Release);
+}
+
 fn fragment_checksum(owner: u64, data: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&owner.to_le_bytes()), data)
 }
@@ -628,7 +659,7 @@ mod tests {
         for at in [4, 8, 12, 16] {
             let memory = Mapping::new(PAGE).unwrap();
             // SAFETY: the memory is this test's own.
-            let draft = unsafe { Draft::write(&memory, at, blueprint, key, &[value]) };
+            let draft = unsafe { Draft::write(&memory, at, blueprint, key, [value]) };
             draft.complete(77, 70);
             // SAFETY: the record is complete and stays.
             let record = unsafe { Record::new(&memory, at) };
@@ -676,7 +707,8 @@ mod tests {
         let mut blueprint = blueprint();
         blueprint.attributes.flags = 7;
         // SAFETY: the memory is this test's own.
-        let draft = unsafe { Draft::write(&memory, 4, &blueprint, b"some key", &[b"some value"]) };
+        let draft =
+            unsafe { Draft::write(&memory, 4, &blueprint, b"some key", [&b"some value"[..]]) };
         draft.complete(5, 0);
         let size = blueprint.size_at(4, 8, 10);
         for position in (4..8).chain(10..size) {
@@ -696,7 +728,7 @@ mod tests {
         let mut blueprint = blueprint();
         blueprint.attributes.expiry = Expiry::Clock(1);
         // SAFETY: the memory is this test's own.
-        unsafe { Draft::write(&memory, 8, &blueprint, b"k", &[b"v"]) }.complete(5, 0);
+        unsafe { Draft::write(&memory, 8, &blueprint, b"k", [&b"v"[..]]) }.complete(5, 0);
         // SAFETY: the record is complete and stays.
         let record = || unsafe { Record::new(&memory, 8) };
         let later = Now { clock_ms: NOW.clock_ms + 30_000, ..NOW };
@@ -713,6 +745,22 @@ mod tests {
         record().note_fetch(later);
         assert!(record().is_dead(), "a fetch does not bring it back");
         assert!(record().is_intact(0));
+    }
+
+    #[test]
+    fn a_filler_is_dead_and_knows_its_size() {
+        let memory = Mapping::new(PAGE).unwrap();
+        for size in [ALIGN, 56, FILLER_MAX] {
+            // SAFETY: the memory is this test's own; only word 0 is written.
+            unsafe { write_filler(&memory, 4, size) };
+            // SAFETY: the filler is complete.
+            let filler = unsafe { Record::new(&memory, 4) };
+            assert_eq!(
+                (filler.size(), filler.is_fragment(), filler.is_dead()),
+                (size, false, true)
+            );
+            assert!(filler.is_intact(7));
+        }
     }
 
     #[test]

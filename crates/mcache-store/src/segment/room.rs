@@ -7,9 +7,11 @@ use mcache_base::{Key, Now, Stat};
 
 use super::SegmentStorageEngine;
 use super::access::{Class, SegmentAccess};
-use super::arena::Open;
+use super::arena::{Arena, Open};
+use super::index::Location;
 use super::pool::Taker;
 use super::reclaim::Made;
+use super::recycle::Held;
 
 /// Times that a thread yields to others who still look at memory that was emptied, before it
 /// gives up. They hold it for less than a request takes.
@@ -108,6 +110,48 @@ impl SegmentAccess {
             engine.pool.seal(full.id, class.queue());
         }
         Ok(())
+    }
+}
+
+/// Where a record goes.
+pub(super) enum Room<'a> {
+    /// The end of an open segment.
+    End(&'a mut Open),
+    /// The place of a dead one.
+    Dead(Held<'a>),
+}
+
+impl Room<'_> {
+    /// Where in the memory it begins.
+    pub(super) fn at(&self, arena: &Arena) -> usize {
+        match self {
+            Self::End(open) => open.at(),
+            Self::Dead(held) => arena.offset(held.location()),
+        }
+    }
+
+    /// The sequence base of its segment.
+    pub(super) fn base(&self, arena: &Arena) -> u64 {
+        match self {
+            Self::End(open) => open.base,
+            Self::Dead(held) => arena.base_of(held.location()),
+        }
+    }
+
+    /// Makes it ready for a record of exactly `size` bytes. Returns whether that fits.
+    pub(super) fn prepare(&self, size: usize) -> bool {
+        match self {
+            Self::End(open) => open.fits(size),
+            Self::Dead(held) => held.prepare(size),
+        }
+    }
+
+    /// Takes it for a record of exactly `size` bytes that is complete there.
+    pub(super) fn take(&mut self, arena: &Arena, size: usize) -> Location {
+        match self {
+            Self::End(open) => open.advance(arena, size),
+            Self::Dead(held) => held.location(),
+        }
     }
 }
 

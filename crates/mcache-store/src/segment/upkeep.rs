@@ -8,6 +8,7 @@ use mcache_base::{ClassStat, Expiry, Now, Stat, slab_class};
 use super::SegmentStorageEngine;
 use super::arena::SegmentId;
 use super::reclaim::Made;
+use super::recycle::Closed;
 use crate::engine::StorageEngine;
 use crate::tally::{EngineCounters, Why};
 
@@ -49,10 +50,11 @@ impl SegmentStorageEngine {
     }
 
     fn bury_expired_in(&self, id: SegmentId, now: Now, counters: &EngineCounters) {
+        let _closed = Closed::new(&self.arena, id);
         let expires_ms = &self.arena.segment(id).expires_ms;
         expires_ms.store(u64::MAX, Relaxed);
         let mut next_ms = u64::MAX;
-        // SAFETY: the reclaimer is held, see `bury_expired`.
+        // SAFETY: the reclaimer is held, see `bury_expired`, and the segment closed.
         unsafe {
             self.arena.walk(id, |location, record| {
                 if record.is_dead() || record.is_fragment() {
@@ -84,8 +86,9 @@ impl SegmentStorageEngine {
         reclaimer.begin(&self.epochs);
         let (mut items, mut sizes) = (0, 0);
         for id in self.pool.in_use().into_iter() {
+            let _closed = Closed::new(&self.arena, id);
             let mut live = 0;
-            // SAFETY: the reclaimer is held, and nobody else is at work.
+            // SAFETY: the reclaimer is held, and nobody else is at work; the segment is closed.
             unsafe {
                 self.arena.walk(id, |location, record| {
                     let base = self.arena.base_of(location);

@@ -1,0 +1,412 @@
+//! Dead places that are used again, so that overwrites and counters burn no log space.
+//!
+//! Each thread remembers some of the records that it took out of the index, by size, and writes
+//! the next record that fits into such a place, once nobody can look at it any more:
+//!
+//! - Readers: the places of a batch carry the epoch that was ended after the last of them was
+//!   unlinked; it has to be over everywhere. Sends hold what they found in such an epoch by the
+//!   segment's pins, which have to be gone.
+//! - Whoever walks a segment (to empty it, to bury what expired) closes it, then waits until it
+//!   has no writers; who writes into a place first counts itself among the writers, then looks
+//!   whether the segment is closed. Both in one order for all threads, so that one sees the
+//!   other. A writer stays counted until its record stands in the index.
+//! - Emptying ends a segment's life before it opens it again. A place remembers the life that it
+//!   is of, which was read while its record stood in the index: emptying passes over all records
+//!   that stand there before it ends the life, so the place is not taken for one of the next.
+//!
+//! A place is a filler while it is written to, so that a segment can be walked at any time.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+use super::SegmentStorageEngine;
+use super::access::{Class, SegmentAccess};
+use super::arena::{Arena, SegmentId};
+use super::epoch::Epochs;
+use super::index::Location;
+use super::publish::Change;
+use super::record::{ALIGN, FILLER_MAX, Record, write_filler};
+
+/// Places that a thread remembers; it forgets the oldest.
+const PLACES: usize = 1024;
+
+/// Places that share an epoch.
+const BATCH: usize = 64;
+
+/// A record leaves at most this part of its place unused.
+const SLACK_DIVISOR: usize = 8;
+
+/// Places that are tried for one record.
+const TRIES: usize = 4;
+
+/// Places that are passed by because of their epoch before the epochs are looked at again.
+const PASSES: u32 = 8;
+
+/// Sizes, in granules of [`ALIGN`], that are told apart exactly; larger ones by 1/32.
+const EXACT: usize = 256;
+
+/// Classes of sizes: the exact ones, and 32 for each of the 8 powers of two up to 2^16 granules.
+const CLASSES: usize = EXACT + 8 * 32;
+
+/// The slot after a list's last.
+const NONE: u16 = u16::MAX;
+
+/// The epoch of a batch that is being filled.
+const FILLING: u64 = u64::MAX;
+
+/// A sequence number that is drawn soon lies at most so far from a segment's base.
+const DISTANCE_MAX: u64 = 3 << 30;
+
+/// A dead record's place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct DeadPlace {
+    location: Location,
+    /// The life of its segment that it is of.
+    life: u32,
+    /// In bytes, up to the next record.
+    size: u32,
+}
+
+impl DeadPlace {
+    /// Where it is.
+    pub(super) fn location(&self) -> Location {
+        self.location
+    }
+}
+
+/// The dead places that a thread remembers: a ring in the order in which they died, whose slots
+/// are linked by size, the oldest first.
+pub(super) struct DeadPlaces {
+    ring: Box<[Slot; PLACES]>,
+    lines: Box<[Line; CLASSES]>,
+    /// Which lines have slots.
+    filled: [u64; CLASSES / 64],
+    /// Of each batch.
+    epochs: [u64; PLACES / BATCH],
+    cursor: usize,
+    /// Every epoch before this one is over.
+    over: u64,
+    /// Whether a batch was finished since the epochs were looked at.
+    news: bool,
+    passes: u32,
+}
+
+/// A slot of the ring; a place of no size is none.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    place: DeadPlace,
+    next: u16,
+}
+
+/// The slots of one class of sizes.
+#[derive(Clone, Copy)]
+struct Line {
+    first: u16,
+    last: u16,
+}
+
+impl DeadPlaces {
+    /// None.
+    pub(super) fn new() -> Self {
+        Self {
+            ring: Box::new([Slot::default(); PLACES]),
+            lines: Box::new([Line { first: NONE, last: NONE }; CLASSES]),
+            filled: [0; CLASSES / 64],
+            epochs: [FILLING; PLACES / BATCH],
+            cursor: 0,
+            over: 0,
+            news: false,
+            passes: 0,
+        }
+    }
+
+    /// Remembers a place that was just unlinked.
+    pub(super) fn add(&mut self, place: DeadPlace, epochs: &Epochs) {
+        if place.size as usize > FILLER_MAX {
+            return;
+        }
+        let slot = self.cursor;
+        let old = self.ring[slot].place.size as usize;
+        if old > 0 {
+            self.take_first(class_of(old)); // the oldest of all is the oldest of its class
+        }
+        if slot.is_multiple_of(BATCH) {
+            self.epochs[slot / BATCH] = FILLING;
+        }
+        self.ring[slot] = Slot { place, next: NONE };
+        let class = class_of(place.size as usize);
+        let line = &mut self.lines[class];
+        match line.last {
+            NONE => line.first = slot as u16,
+            last => self.ring[last as usize].next = slot as u16,
+        }
+        line.last = slot as u16;
+        self.filled[class / 64] |= 1 << (class % 64);
+        self.cursor = (slot + 1) % PLACES;
+        if self.cursor.is_multiple_of(BATCH) {
+            self.epochs[slot / BATCH] = epochs.advance();
+            self.news = true;
+        }
+    }
+
+    /// Takes a place of `least` to `most` bytes that nobody looks at and that `fits`.
+    ///
+    /// The caller works in an epoch that it announced.
+    fn take(
+        &mut self,
+        (least, most): (usize, usize),
+        epochs: &Epochs,
+        fits: impl Fn(&DeadPlace) -> bool,
+    ) -> Option<DeadPlace> {
+        let last = class_of(most.min(FILLER_MAX));
+        let mut class = class_of(least.min(FILLER_MAX));
+        loop {
+            class = self.filled_from(class).filter(|&class| class <= last)?;
+            let slot = self.lines[class].first as usize;
+            if fits(&self.ring[slot].place) && self.is_over(slot / BATCH, epochs) {
+                return Some(self.take_first(class));
+            }
+            class += 1;
+        }
+    }
+
+    /// Whether a batch's epoch is over everywhere.
+    fn is_over(&mut self, batch: usize, epochs: &Epochs) -> bool {
+        let epoch = self.epochs[batch];
+        if epoch < self.over {
+            return true;
+        }
+        self.passes += 1;
+        if epoch == FILLING || (!self.news && self.passes < PASSES) {
+            return false;
+        }
+        (self.news, self.passes) = (false, 0);
+        self.over = epochs.oldest();
+        epoch < self.over
+    }
+
+    /// The place that will be taken after one of `size` bytes, most likely.
+    fn next(&self, size: usize) -> Option<Location> {
+        let slot = self.lines[class_of(size)].first;
+        self.ring.get(slot as usize).map(|slot| slot.place.location)
+    }
+
+    fn take_first(&mut self, class: usize) -> DeadPlace {
+        let line = &mut self.lines[class];
+        let slot = &mut self.ring[line.first as usize];
+        let place = std::mem::take(&mut slot.place);
+        line.first = slot.next;
+        if line.first == NONE {
+            line.last = NONE;
+            self.filled[class / 64] &= !(1 << (class % 64));
+        }
+        place
+    }
+
+    /// The first class from `class` on that has places.
+    fn filled_from(&self, class: usize) -> Option<usize> {
+        let mut mask = u64::MAX << (class % 64);
+        (class / 64..CLASSES / 64).find_map(|word| {
+            let bits = self.filled[word] & std::mem::replace(&mut mask, u64::MAX);
+            (bits != 0).then(|| word * 64 + bits.trailing_zeros() as usize)
+        })
+    }
+}
+
+/// The class of a size of at most [`FILLER_MAX`] bytes.
+fn class_of(size: usize) -> usize {
+    let granules = size / ALIGN;
+    if granules < EXACT {
+        return granules;
+    }
+    let power = granules.ilog2() as usize;
+    EXACT + (power - EXACT.ilog2() as usize) * 32 + (granules >> (power - 5)) % 32
+}
+
+impl SegmentAccess {
+    /// A dead place for a change, in a segment of its class's queue. The caller is counted among
+    /// the segment's writers: see [`Held`].
+    #[inline]
+    pub(super) fn claim(&mut self, class: Class, change: &Change<'_>) -> Option<DeadPlace> {
+        let engine = &*self.engine;
+        let (least, most) = change.size_range();
+        let range = (least, most + most / (SLACK_DIVISOR - 1));
+        let fits = |place: &DeadPlace| {
+            let at = engine.arena.offset(place.location);
+            let size = change.size_at(at, engine.arena.base_of(place.location));
+            let rest = (place.size as usize).checked_sub(engine.arena.rounded(size));
+            rest.is_some_and(|rest| rest <= place.size as usize / SLACK_DIVISOR)
+        };
+        let place = (0..TRIES)
+            .map_while(|_| self.dead_places.take(range, &engine.epochs, fits))
+            .find(|place| engine.seize(place, class.queue()))?;
+        if let Some(next) = self.dead_places.next(place.size as usize) {
+            engine.arena.prefetch(next); // it was unlinked a while ago
+        }
+        Some(place)
+    }
+}
+
+impl SegmentStorageEngine {
+    /// The place that a record will leave. It stands in the index and its region is locked.
+    pub(super) fn place_of(&self, location: Location, record: &Record<'_>) -> DeadPlace {
+        let segment = self.arena.segment(self.arena.segment_of(location));
+        let size = self.arena.rounded(record.size()) as u32;
+        DeadPlace { location, life: segment.life.load(Acquire), size }
+    }
+
+    /// Counts the caller among the writers of a place's segment, if it may be written to.
+    fn seize(&self, place: &DeadPlace, queue: usize) -> bool {
+        let segment = self.arena.segment(self.arena.segment_of(place.location));
+        let turns = self.arena.turnover.load(Relaxed) - segment.turnover.load(Relaxed);
+        // What is written now should not leave with the segments that leave next.
+        let is_old = self.evict && turns as usize > self.pool.allowed() / 2;
+        let distance = self.sequence.last().saturating_sub(segment.base.load(Relaxed));
+        if is_old || self.arena.queue_of(place.location) != queue || distance > DISTANCE_MAX {
+            return false;
+        }
+        segment.writers.fetch_add(1, SeqCst);
+        let is_free = segment.closed.load(SeqCst) == 0
+            && segment.life.load(SeqCst) == place.life
+            && segment.pins.load(Acquire) == 0;
+        if !is_free {
+            segment.writers.fetch_sub(1, Release);
+        }
+        is_free
+    }
+}
+
+/// A dead place whose segment counts the thread among its writers until this is dropped.
+pub(super) struct Held<'a> {
+    arena: &'a Arena,
+    place: DeadPlace,
+}
+
+impl<'a> Held<'a> {
+    /// A place from [`SegmentAccess::claim`].
+    pub(super) fn new(arena: &'a Arena, place: DeadPlace) -> Self {
+        Self { arena, place }
+    }
+
+    /// Where it is.
+    pub(super) fn location(&self) -> Location {
+        self.place.location
+    }
+
+    /// The place, to be remembered anew if it was not used after all.
+    pub(super) fn place(&self) -> DeadPlace {
+        self.place
+    }
+
+    /// Makes it ready for a record of `size` bytes: a filler, and behind the record another one.
+    /// Returns whether the record fits.
+    pub(super) fn prepare(&self, size: usize) -> bool {
+        let (at, whole) = (self.arena.offset(self.place.location), self.place.size as usize);
+        let Some(rest) = whole.checked_sub(self.arena.rounded(size)) else { return false };
+        // SAFETY: the place was taken out of the only list that had it, and nobody looks at it:
+        // its epoch is over, nothing pins its segment, and the segment is the one that it is of,
+        // and is not walked, as it was seen open after this thread was counted as a writer.
+        unsafe {
+            write_filler(self.arena.memory(), at, whole);
+            if rest > 0 {
+                write_filler(self.arena.memory(), at + whole - rest, rest);
+            }
+        }
+        true
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let id = self.arena.segment_of(self.place.location);
+        self.arena.segment(id).writers.fetch_sub(1, Release);
+    }
+}
+
+/// A segment whose dead places nobody writes to until this is dropped.
+pub(super) struct Closed<'a> {
+    arena: &'a Arena,
+    id: SegmentId,
+}
+
+impl<'a> Closed<'a> {
+    /// Closes a segment, and waits for those who are writing. Only who holds the reclaimer does,
+    /// and not while it holds a region of the index, for which a writer may wait.
+    pub(super) fn new(arena: &'a Arena, id: SegmentId) -> Self {
+        let segment = arena.segment(id);
+        segment.closed.store(1, SeqCst);
+        while segment.writers.load(SeqCst) > 0 {
+            std::thread::yield_now();
+        }
+        Self { arena, id }
+    }
+
+    /// Nothing is left in the segment: its places are none any more.
+    pub(super) fn end_life(&self) {
+        self.arena.segment(self.id).life.fetch_add(1, SeqCst);
+    }
+}
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        self.arena.segment(self.id).closed.store(0, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(number: usize, size: usize) -> DeadPlace {
+        DeadPlace { location: number as Location + 1, life: 0, size: size as u32 }
+    }
+
+    #[test]
+    fn classes_are_in_order_of_size_and_exact_where_records_are_small() {
+        let classes: Vec<_> = (0..=FILLER_MAX / ALIGN).map(|n| class_of(n * ALIGN)).collect();
+        assert!(classes.is_sorted());
+        assert_eq!((classes[EXACT - 1], classes[EXACT]), (EXACT - 1, EXACT));
+        assert_eq!(classes.last(), Some(&(CLASSES - 1)));
+        assert!(classes.windows(2).all(|pair| pair[1] - pair[0] <= 1));
+    }
+
+    #[test]
+    fn a_place_is_given_once_when_its_epoch_is_over() {
+        let (epochs, mut places) = (Epochs::default(), DeadPlaces::new());
+        let (mut own, mut other) = (epochs.join(), epochs.join());
+        own.begin(&epochs);
+        other.begin(&epochs);
+        (0..BATCH + 1).for_each(|number| places.add(place(number, 100), &epochs));
+        own.begin(&epochs);
+        let take = |places: &mut DeadPlaces| places.take((100, 112), &epochs, |_| true);
+        assert!((0..100).all(|_| take(&mut places).is_none()), "another still looks");
+        other.begin(&epochs);
+        let first = (0..PASSES).find_map(|_| take(&mut places));
+        assert_eq!(first, Some(place(0, 100)));
+        for number in 1..BATCH {
+            assert_eq!(take(&mut places), Some(place(number, 100)));
+        }
+        assert_eq!(take(&mut places), None, "its batch is not full");
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_and_sizes_are_told_apart() {
+        let (epochs, mut places) = (Epochs::default(), DeadPlaces::new());
+        let mut own = epochs.join();
+        for number in 0..3 * PLACES {
+            places.add(place(number, 40 + number % 7 * 4), &epochs);
+        }
+        own.begin(&epochs);
+        let mut found = Vec::new();
+        for size in [40, 44, 48, 52, 56, 60, 64] {
+            while let Some(place) = places.take((size, size), &epochs, |_| true) {
+                assert_eq!(place.size as usize, size);
+                found.push(place.location as usize - 1);
+            }
+        }
+        found.sort_unstable();
+        assert_eq!(found, (2 * PLACES..3 * PLACES).collect::<Vec<_>>());
+        assert_eq!(places.filled, [0; CLASSES / 64]);
+        places.add(place(0, FILLER_MAX + ALIGN), &epochs);
+        assert_eq!(places.filled, [0; CLASSES / 64]);
+    }
+}
