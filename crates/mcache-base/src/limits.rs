@@ -76,6 +76,9 @@ pub const ACCEPT_RETRY_MS: u64 = 20;
 /// Milliseconds that a stopping server goes on sending answers to peers that read slowly.
 pub const STOP_GRACE_MS: u64 = 1000;
 
+/// Connections that may watch at once. One more is told so, with memcached's words.
+pub const WATCHERS_MAX: usize = 20;
+
 /// Bytes of a UDP packet, header included: answers are split so that none is fragmented.
 pub const UDP_PACKET_MAX: usize = 1400;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mcache_base::limits::SLICES_PER_SEND;
 use mcache_base::{ClassCounters, ClassStat, Counters, MEMCACHED_LEVEL, Now, Outgoing, Stat};
 use mcache_protocol::{Output, Protocols, StatLine};
-use mcache_session::{ClockMove, Context, Host, Next, Prefixes, Session};
+use mcache_session::{ClockMove, Context, Events, Host, Next, Prefixes, Session};
 use mcache_store::eviction::POLICIES;
 use mcache_store::{
     EngineOptions, SegmentStorageEngine, SimpleStorageEngine, SizeLimit, StorageEngine,
@@ -159,6 +159,7 @@ impl<E: StorageEngine> Connection for Talk<E> {
             classes: &self.cache.classes,
             prefixes: &self.cache.prefixes,
             host: &self.cache.host,
+            events: Events::NOBODY,
             requests_per_turn: REQUESTS_PER_TURN,
         };
         let mut out = Output::default();
@@ -169,7 +170,8 @@ impl<E: StorageEngine> Connection for Talk<E> {
             match served.next {
                 Next::Receive => return,
                 Next::Turn | Next::Send => {}
-                Next::Close => self.closed = true,
+                Next::Watch(_) => self.answers.extend_from_slice(b"OK\r\n"),
+                Next::Close | Next::Abort => self.closed = true,
             }
         }
     }
@@ -248,6 +250,10 @@ impl Host for Quiet {
     fn reset_stats(&self) {}
 
     fn set_verbosity(&self, _: u32) {}
+
+    fn watch_allowed(&self) -> bool {
+        true
+    }
 
     fn flush_allowed(&self) -> bool {
         self.flush_allowed

@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::net::{SendFlags, SocketFlags};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +96,42 @@ impl Listener {
 
 fn clamp(backlog: u32) -> i32 {
     i32::try_from(backlog).unwrap_or(i32::MAX)
+}
+
+/// Both ends of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// The peer's.
+    pub peer: End,
+    /// Ours.
+    pub own: End,
+}
+
+/// One end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// A Unix socket, and its path if it has one.
+    Unix(Option<PathBuf>),
+}
+
+impl Ends {
+    /// The ends of a connected socket.
+    pub fn of(socket: &OwnedFd) -> Self {
+        let socket = SockRef::from(socket);
+        Self { peer: End::of(socket.peer_addr()), own: End::of(socket.local_addr()) }
+    }
+}
+
+impl End {
+    fn of(address: io::Result<SockAddr>) -> Self {
+        let Ok(address) = address else { return Self::Unix(None) };
+        match address.as_socket() {
+            Some(address) => Self::Tcp(address),
+            None => Self::Unix(address.as_pathname().map(Path::to_owned)),
+        }
+    }
 }
 
 /// Sends a few last bytes if the socket takes them at once, and closes it.

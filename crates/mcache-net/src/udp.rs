@@ -67,6 +67,8 @@ pub struct Datagram {
     pub len: usize,
     /// Who sent it, or is said to have.
     pub from: SocketAddr,
+    /// The descriptor of the socket that it came to.
+    pub descriptor: RawFd,
     /// The socket that it came to.
     socket: usize,
 }
@@ -114,7 +116,10 @@ impl Datagrams {
                 continue;
             }
             match waiting.socket.socket.recv_from(buffer) {
-                Ok((len, from)) => return Some(Datagram { len, from, socket: self.turn }),
+                Ok((len, from)) => {
+                    let descriptor = waiting.socket.as_raw_fd();
+                    return Some(Datagram { len, from, descriptor, socket: self.turn });
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Nothing there, or the news that an answer did not arrive: the kernel tells
                 // when there is a datagram again.

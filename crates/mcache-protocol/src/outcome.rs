@@ -141,6 +141,12 @@ wire_errors! {
     BadSlabId = "CLIENT_ERROR Illegal slab id", 0x04;
     /// The connection limit is reached.
     TooManyConnections = "ERROR Too many open connections", 0x85;
+    /// watch is switched off.
+    WatchNotAllowed = "CLIENT_ERROR watch commands not allowed", 0x20;
+    /// watch behind other commands.
+    WatchPipelined = "ERROR cannot pipeline other commands before watch", 0x04;
+    /// Too many connections watch.
+    TooManyWatchers = "WATCHER_TOO_MANY log watcher limit reached", 0x85;
     /// shutdown is switched off.
     ShutdownNotEnabled = "SERVER_ERROR: shutdown not enabled", 0x81;
     /// shutdown knows no such mode.

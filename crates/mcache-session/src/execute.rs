@@ -1,10 +1,11 @@
 //! One request, one outcome: the only place where a protocol's request meets the engine.
 
-use mcache_base::MEMCACHED_LEVEL;
-use mcache_base::operation::{Refusal, StoreMode, Stored};
+use mcache_base::operation::{Deleted, Refusal, Store, StoreMode, Stored};
+use mcache_base::{Key, MEMCACHED_LEVEL};
 use mcache_protocol::{Outcome, Request, Style, WireError};
 use mcache_store::{Access, StorageEngine, TooManyGroups};
 
+use crate::events::{Kinds, Seen};
 use crate::lookahead::Lookahead;
 use crate::prefixes::Asked;
 use crate::session::Context;
@@ -33,15 +34,20 @@ pub(crate) enum Value<'b, R> {
 #[inline]
 pub(crate) fn execute<'c, E: StorageEngine>(
     request: &Request<'_>,
+    style: &Style<'_>,
     ahead: &mut Lookahead<'_>,
     context: &'c mut Context<'_, E>,
 ) -> Outcome<ItemOf<'c, E>> {
     let (tally, prefixes, now) = (context.tally(), context.prefixes, context.now);
     match *request {
         Request::Fetch { key, fetch } => {
-            let found = context.access.fetch(ahead.key(key, context.access), &fetch, now);
+            let key = ahead.key(key, context.access);
+            let found = context.access.fetch(key, &fetch, now);
             tally.fetch(&fetch, &found);
-            prefixes.note(key, Asked::Get(found.is_ok()));
+            prefixes.note(key.bytes, Asked::Get(found.is_ok()));
+            if context.events.wanted.meet(Kinds::FETCHERS) {
+                context.events.fetched(key.bytes, &found);
+            }
             found.map_or_else(Outcome::Miss, Outcome::Hit)
         }
         Request::Inspect { key } => {
@@ -50,14 +56,24 @@ pub(crate) fn execute<'c, E: StorageEngine>(
             found.map_or_else(Outcome::Miss, Outcome::Hit)
         }
         Request::Delete { key, delete } => {
-            let deleted = context.access.delete(ahead.key(key, context.access), &delete, now);
+            let key = ahead.key(key, context.access);
+            let seen = context.look(key, Kinds::FETCHERS.with(Kinds::DELETIONS));
+            let deleted = context.access.delete(key, &delete, now);
             tally.delete(deleted);
-            prefixes.note(key, Asked::Delete);
+            prefixes.note(key.bytes, Asked::Delete);
+            if let Some(seen) = seen
+                && deleted == Deleted::Deleted
+                && !(delete.invalidate || delete.clear.is_some())
+            {
+                context.events.deleted(key.bytes, style, seen);
+            }
             Outcome::Deleted(deleted)
         }
         Request::Count { key, count } => {
-            let counted = context.access.count(ahead.key(key, context.access), &count, now);
-            tally.count(key.len(), count.down, &counted);
+            let key = ahead.key(key, context.access);
+            context.look(key, Kinds::FETCHERS);
+            let counted = context.access.count(key, &count, now);
+            tally.count(key.bytes.len(), count.down, &counted);
             Outcome::Counted(counted)
         }
         // A store travels with its value, see `store`; the rest is no single answer, see `Reply`.
@@ -80,7 +96,7 @@ pub(crate) fn execute<'c, E: StorageEngine>(
 #[inline]
 pub(crate) fn store<'c, E: StorageEngine>(
     key: &[u8],
-    how: &mcache_base::operation::Store,
+    how: &Store,
     style: &Style<'_>,
     value: Value<'_, ReservationOf<E>>,
     ahead: &mut Lookahead<'_>,
@@ -88,6 +104,7 @@ pub(crate) fn store<'c, E: StorageEngine>(
 ) -> Outcome<ItemOf<'c, E>> {
     let hashed = ahead.key(key, context.access);
     context.prefixes.note(key, Asked::Set);
+    context.look(hashed, Kinds::FETCHERS);
     let (sent, stored) = match value {
         Value::Whole(bytes) => (bytes.len(), context.access.store(hashed, how, bytes, context.now)),
         Value::Arrived { reservation, len } => {
@@ -98,6 +115,7 @@ pub(crate) fn store<'c, E: StorageEngine>(
         return refuse(key, how, style, sent, refusal, context);
     }
     context.tally().store(key.len(), how, sent, stored);
+    context.note_store(key, how, sent, stored);
     Outcome::Stored(stored)
 }
 
@@ -105,7 +123,7 @@ pub(crate) fn store<'c, E: StorageEngine>(
 /// the old value is not what the client wanted to be there. `sent` is the value's length.
 pub(crate) fn refuse<'c, E: StorageEngine>(
     key: &[u8],
-    how: &mcache_base::operation::Store,
+    how: &Store,
     style: &Style<'_>,
     sent: usize,
     refusal: Refusal,
@@ -116,7 +134,25 @@ pub(crate) fn refuse<'c, E: StorageEngine>(
         context.access.delete(context.access.key(key), &Default::default(), context.now);
     }
     context.tally().refused(key.len(), how.flags, sent, refusal);
+    context.note_store(key, how, 0, Stored::Refused(refusal));
     Outcome::Stored(Stored::Refused(refusal))
+}
+
+impl<E: StorageEngine> Context<'_, E> {
+    /// Looks at what lies under a key before an operation, if somebody watches such events.
+    #[inline]
+    fn look(&mut self, key: Key<'_>, kinds: Kinds) -> Option<Seen> {
+        let events = self.events;
+        events.wanted.meet(kinds).then(|| events.look(self.access, key, self.now)).flatten()
+    }
+
+    /// Tells of a store of `sent` bytes, if somebody watches stores.
+    #[inline]
+    fn note_store(&self, key: &[u8], how: &Store, sent: usize, stored: Stored) {
+        if self.events.wanted.meet(Kinds::MUTATIONS) {
+            self.events.stored(key, how, sent, stored, self.now);
+        }
+    }
 }
 
 fn flush_all<'c, E: StorageEngine>(

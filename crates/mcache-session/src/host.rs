@@ -36,6 +36,9 @@ pub trait Host: Sync {
     /// Whether flush_all is allowed.
     fn flush_allowed(&self) -> bool;
 
+    /// Whether watch is allowed.
+    fn watch_allowed(&self) -> bool;
+
     /// Stops the server: answers that are owed are still sent.
     fn stop(&self);
 

@@ -2,6 +2,7 @@
 
 mod admin;
 mod dump;
+pub mod events;
 mod execute;
 mod host;
 mod lookahead;
@@ -10,6 +11,7 @@ mod reports;
 mod session;
 mod tally;
 
+pub use events::{EventLog, Events, Kinds};
 pub use host::{ClockMove, Host};
 pub use prefixes::Prefixes;
 pub use session::{Context, Next, Served, Session};

@@ -3,6 +3,7 @@
 use mcache_base::limits::{KEY_MAX, REQUEST_BUFFERED_MAX};
 use mcache_base::{ClassCounters, Counters, Now, Outgoing};
 use mcache_protocol::output::Mark;
+use mcache_protocol::request::Admin;
 use mcache_protocol::{
     Codec, Decoded, KeyScratch, Outcome, Output, Protocols, Request, Style, WireError,
 };
@@ -10,6 +11,7 @@ use mcache_store::{Access, Reservation, StorageEngine};
 
 use crate::admin::{Reply, admin};
 use crate::dump::Dump;
+use crate::events::{Events, Kinds};
 use crate::execute::{ItemOf, ReservationOf, Value, execute, refuse, store};
 use crate::lookahead::Lookahead;
 use crate::tally::Tally;
@@ -31,6 +33,8 @@ pub struct Context<'a, E: StorageEngine> {
     pub prefixes: &'a Prefixes,
     /// The server around the session.
     pub host: &'a dyn Host,
+    /// Who watches, and where it is told.
+    pub events: Events<'a>,
     /// Requests to serve before other sessions get their turn.
     pub requests_per_turn: usize,
 }
@@ -53,8 +57,12 @@ pub enum Next {
     Turn,
     /// Room: so many answers wait to be sent that it stopped serving.
     Send,
-    /// Nothing: send what is owed, then close.
+    /// Nothing: send what is owed, then close. The peer wants no more.
     Close,
+    /// Nothing: send what is owed, then close. The session cannot go on.
+    Abort,
+    /// To follow events of these kinds; nothing is owed.
+    Watch(Kinds),
 }
 
 /// One connection's conversation.
@@ -108,6 +116,14 @@ impl<'a, E: StorageEngine> Context<'a, E> {
     }
 }
 
+impl Step {
+    /// Bytes that are done with.
+    fn consumed(&self) -> usize {
+        let (Self::Consumed(bytes) | Self::Wait(bytes, _)) = self;
+        *bytes
+    }
+}
+
 impl<E: StorageEngine> Session<E> {
     /// A session of a new connection.
     pub fn new(protocols: Protocols) -> Self {
@@ -143,6 +159,7 @@ impl<E: StorageEngine> Session<E> {
                 }
                 left -= 1;
             }
+            let begins = matches!(self.state, State::Command) && !self.codec.in_list();
             let step = match self.state {
                 State::Command => {
                     turn.ahead.look(&self.codec, rest, consumed, context.access);
@@ -152,6 +169,9 @@ impl<E: StorageEngine> Session<E> {
                 State::Skip(left) => self.skip(left, rest.len()),
                 State::Dump(_) => self.dump(out, context),
             };
+            if begins && context.events.wanted.meet(Kinds::COMMANDS) && step.consumed() > 0 {
+                context.events.command(rest);
+            }
             match step {
                 Step::Consumed(bytes) => consumed += bytes,
                 Step::Wait(bytes, next) => return Served { consumed: consumed + bytes, next },
@@ -180,7 +200,7 @@ impl<E: StorageEngine> Session<E> {
             } => self.administer(&request, &style, size, out, context),
             Decoded::Request { request, style, size } => {
                 let now = context.now;
-                let outcome = execute(&request, ahead, context);
+                let outcome = execute(&request, &style, ahead, context);
                 let quit = matches!(request, Request::Quit);
                 if !quit || matches!(style, Style::Binary(_)) {
                     Codec::encode(&style, &outcome, now, out);
@@ -193,12 +213,12 @@ impl<E: StorageEngine> Session<E> {
                 out.rollback(*answered);
                 say::<E>(error, &style, out, context.now);
                 if close {
-                    return Step::Wait(size, Next::Close);
+                    return Step::Wait(size, Next::Abort);
                 }
                 self.swallow(swallow);
                 Step::Consumed(size)
             }
-            Decoded::Close => Step::Wait(rest.len(), Next::Close),
+            Decoded::Close => Step::Wait(rest.len(), Next::Abort),
         }
     }
 
@@ -213,6 +233,15 @@ impl<E: StorageEngine> Session<E> {
         context: &mut Context<'_, E>,
     ) -> Step {
         let reply: Reply<ItemOf<'_, E>> = match *request {
+            Request::Admin { verb: Admin::Watch, args } => {
+                let refused = match Kinds::parse(args) {
+                    _ if !context.host.watch_allowed() => WireError::WatchNotAllowed,
+                    _ if !out.is_empty() => WireError::WatchPipelined,
+                    None => WireError::UnknownCommand,
+                    Some(kinds) => return Step::Wait(size, Next::Watch(kinds)),
+                };
+                Reply::Say(Outcome::Error(refused))
+            }
             Request::Admin { verb, args } => admin(verb, args, out.is_empty(), context),
             Request::Stats { args } => reports::stats(args, style, context),
             _ => return Step::Consumed(size),
@@ -298,7 +327,7 @@ impl<E: StorageEngine> Session<E> {
         }
         let mut scratch = [0; KEY_MAX];
         let Decoded::Body { tail, .. } = self.codec.decode(&arriving.head, &mut scratch) else {
-            return Step::Wait(taken, Next::Close);
+            return Step::Wait(taken, Next::Abort);
         };
         let Some(line_end) = rest.get(taken..taken + tail) else {
             return Step::Wait(taken, Next::Receive);

@@ -11,6 +11,7 @@ use crate::eviction::EvictionPolicy;
 use crate::flush::Flush;
 use crate::hash::KeyHasher;
 use crate::ledger::Ledger;
+use crate::observer::Observed;
 use crate::record::{Incoming, Record, Sequences};
 use crate::semantics::Write;
 
@@ -22,6 +23,7 @@ pub struct Common {
     pub flush: Flush,
     pub sequences: Sequences,
     pub evict: bool,
+    pub observed: Observed,
     item_size: SizeLimit,
     overhead: usize,
 }
@@ -36,6 +38,7 @@ impl Common {
             flush: Flush::default(),
             sequences: Sequences::default(),
             evict: options.evict,
+            observed: Observed::default(),
             item_size: options.item_size,
             overhead,
         }
@@ -102,6 +105,7 @@ impl Common {
             counters.add(Stat::reclaimed, 1);
             return;
         }
+        self.observed.evicted(|| record.as_evicted(now));
         counters.add(Stat::evictions, 1);
         counters.add(Stat::evicted_unfetched, u64::from(!record.attributes.fetched));
         counters.add(Stat::evicted_active, u64::from(record.was_active(now)));

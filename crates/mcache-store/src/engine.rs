@@ -8,6 +8,8 @@ use mcache_base::operation::{
 };
 use mcache_base::{ClassStat, Item, ItemView, Key, Now, Pin, Stat};
 
+use crate::observer::Observer;
+
 /// What an engine is told when it is built. No setting of the server reaches below this.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
@@ -90,6 +92,9 @@ pub trait StorageEngine: Send + Sync + Sized + 'static {
     fn figures(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }
+
+    /// From now on tells `observer` of evictions; an engine has at most one observer.
+    fn observe(&self, observer: Arc<dyn Observer>);
 
     /// Sets the engine's counters to 0.
     fn reset_stats(&self);

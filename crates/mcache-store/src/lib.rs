@@ -10,6 +10,7 @@ mod flush;
 mod groups;
 pub mod hash;
 mod ledger;
+mod observer;
 mod record;
 pub mod segment;
 pub mod semantics;
@@ -21,6 +22,7 @@ mod tally;
 
 pub use engine::{Access, EngineOptions, Reservation, SizeLimit, StorageEngine};
 pub use groups::TooManyGroups;
+pub use observer::{Evicted, Observed, Observer};
 pub use record::{Arriving, Blob, Held};
 pub use segment::{CAPACITY_MIN as SEGMENT_CAPACITY_MIN, SegmentStorageEngine};
 pub use simple::SimpleStorageEngine;

@@ -8,6 +8,7 @@ use mcache_base::{Expiry, Item, ItemView, Now, Pin};
 use crate::engine::Reservation;
 use crate::eviction::{EvictionPolicy, Life};
 use crate::ledger::Claim;
+use crate::observer::Evicted;
 use crate::semantics::{Attributes, Splice, Write};
 use crate::sequence::Sequence;
 use crate::tally::{Leaving, Why};
@@ -138,6 +139,20 @@ pub struct Record {
 }
 
 impl Record {
+    /// What is told of it when it is evicted.
+    pub fn as_evicted(&self, now: Now) -> Evicted<'_> {
+        let attributes = &self.attributes;
+        Evicted {
+            key: self.blob.key(),
+            fetched: attributes.fetched,
+            expiry: attributes.expiry,
+            idle_ms: now.clock_ms.saturating_sub(attributes.accessed_ms),
+            flags: attributes.flags,
+            value_len: self.blob.value().len(),
+            now,
+        }
+    }
+
     /// The record that `write` makes of `incoming` and the present one.
     pub fn written(
         key: &[u8],

@@ -15,6 +15,7 @@ use crate::common::Common;
 use crate::engine::{Access, EngineOptions, StorageEngine};
 use crate::groups::TooManyGroups;
 use crate::ledger::Claim;
+use crate::observer::Observer;
 use crate::record::{Arriving, Blob, Held, Incoming, Record};
 use crate::semantics::{self, CountPlan, DeletePlan, StorePlan, Write};
 use crate::tally::{EngineCounters, Why};
@@ -131,6 +132,10 @@ impl StorageEngine for SimpleStorageEngine {
 
     fn class_stat(&self, class: usize, stat: ClassStat) -> u64 {
         self.lock().counters.classes.read(class, stat)
+    }
+
+    fn observe(&self, observer: Arc<dyn Observer>) {
+        self.common.observed.set(observer);
     }
 
     fn reset_stats(&self) {

@@ -18,6 +18,7 @@ use crate::engine::{Access, EngineOptions, StorageEngine};
 use crate::eviction::RANK_MAX;
 use crate::groups::TooManyGroups;
 use crate::ledger::{Claim, Credit};
+use crate::observer::Observer;
 use crate::record::{Arriving, Blob, Held, Incoming, Record};
 use crate::semantics::{self, CountPlan, DeletePlan, StorePlan, Write};
 use crate::stripe::Stripe;
@@ -244,6 +245,10 @@ impl StorageEngine for StripedStorageEngine {
             Stat::hash_bytes => slots() * Stripe::SLOT as u64,
             _ => sum(&|stripe| stripe.counters.read(stat)),
         }
+    }
+
+    fn observe(&self, observer: Arc<dyn Observer>) {
+        self.common.observed.set(observer);
     }
 
     fn reset_stats(&self) {

@@ -1,14 +1,18 @@
 //! A socket's session and how its bytes travel: the only join of motion and meaning.
 
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use mcache_base::Stat;
+use mcache_net::socket::Ends;
 use mcache_net::{ConnectionId, Driver, Received};
 use mcache_protocol::{Output, Protocols};
-use mcache_session::{Context, Next, Served, Session};
+use mcache_session::{Context, Kinds, Next, Served, Session};
 use mcache_store::StorageEngine;
 
 use crate::outputs::Answers;
+use crate::watch::Watcher;
 
 /// One connection. Idle, it holds no buffer: bytes arrive in the worker's.
 pub struct Connection<E: StorageEngine> {
@@ -25,6 +29,12 @@ pub struct Connection<E: StorageEngine> {
     pub answers: Option<Answers<E::Pin>>,
     /// What the connection waits for.
     pub waits: Waits,
+    /// Set once the connection watches: it has nothing to ask any more.
+    pub watcher: Option<Arc<Watcher>>,
+    /// Whose connection it is, and where it was accepted.
+    pub ends: Ends,
+    /// The socket's descriptor: the number under which reports know the connection.
+    pub descriptor: RawFd,
     /// When bytes were last received or a slow send ended, by the cache's clock.
     pub active_ms: u64,
 }
@@ -36,10 +46,37 @@ pub enum Waits {
     Peer,
     /// Its turn.
     Turn,
+    /// Events to be told.
+    Events,
     /// The end of a send; nothing is received meanwhile.
     Sent,
     /// The end of a send, to be closed then.
-    SentLast,
+    SentLast(Reason),
+}
+
+/// Why a connection ends, in the words of watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The socket failed, or what came cannot be understood.
+    Error,
+    /// The peer wants no more.
+    Normal,
+    /// Nothing was received for too long.
+    Idle,
+    /// The server stops.
+    Shutdown,
+}
+
+impl Reason {
+    /// memcached's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Normal => "normal",
+            Self::Idle => "idle_timeout",
+            Self::Shutdown => "shutdown",
+        }
+    }
 }
 
 /// What came of a connection's turn.
@@ -53,17 +90,19 @@ pub enum Turn {
     More,
     /// The session used up its requests.
     Yielded,
-    /// Send what is owed, then close.
-    Last,
-    /// Close: the peer is gone.
-    Gone,
+    /// Send what is owed, then close, because of this.
+    Last(Reason),
+    /// The session wants to follow events of these kinds.
+    Watch(Kinds),
+    /// Close: the peer is gone, or what came cannot be understood.
+    Gone(Reason),
     /// Close: a request panicked.
     Panicked,
 }
 
 impl<E: StorageEngine> Connection<E> {
     /// A connection that was accepted at `now_ms` by the cache's clock.
-    pub fn new(protocols: Protocols, now_ms: u64) -> Self {
+    pub fn new(protocols: Protocols, descriptor: RawFd, ends: Ends, now_ms: u64) -> Self {
         Self {
             session: Session::new(protocols),
             pending: Vec::new(),
@@ -72,6 +111,9 @@ impl<E: StorageEngine> Connection<E> {
             arrived: false,
             answers: None,
             waits: Waits::Peer,
+            watcher: None,
+            descriptor,
+            ends,
             active_ms: now_ms,
         }
     }
@@ -79,7 +121,21 @@ impl<E: StorageEngine> Connection<E> {
     /// Notes that bytes have arrived; tells whether the connection was waiting for them.
     pub fn arrived(&mut self) -> bool {
         self.arrived = true;
-        self.waits == Waits::Peer
+        matches!(self.waits, Waits::Peer | Waits::Events)
+    }
+
+    /// Throws away what the peer of a watcher sends.
+    pub fn discard<D: Driver<Answers<E::Pin>>>(
+        &mut self,
+        id: ConnectionId,
+        driver: &mut D,
+        buffer: &mut [u8],
+    ) -> Turn {
+        match driver.receive(id, buffer) {
+            Received::Bytes(received) if received == buffer.len() => Turn::More,
+            Received::Bytes(_) | Received::Nothing => Turn::Nothing,
+            Received::Closed => Turn::Gone(Reason::Normal),
+        }
     }
 
     /// Receives, if the session wants bytes, and lets it serve.
@@ -106,7 +162,7 @@ impl<E: StorageEngine> Connection<E> {
         // What is pending is the beginning of a request, and short: put it before the new bytes.
         let kept = self.pending.len();
         if kept >= buffer.len() {
-            return Turn::Gone;
+            return Turn::Gone(Reason::Error);
         }
         let (front, room) = buffer.split_at_mut(kept);
         front.copy_from_slice(&self.pending);
@@ -116,7 +172,7 @@ impl<E: StorageEngine> Connection<E> {
                 self.arrived = false;
                 return Turn::Nothing;
             }
-            Received::Closed => return Turn::Gone,
+            Received::Closed => return Turn::Gone(Reason::Normal),
         };
         self.arrived = received == room.len();
         self.active_ms = context.now.clock_ms;
@@ -137,7 +193,9 @@ impl<E: StorageEngine> Connection<E> {
             Next::Receive => Turn::Served,
             Next::Send => Turn::More,
             Next::Turn => Turn::Yielded,
-            Next::Close => Turn::Last,
+            Next::Close => Turn::Last(Reason::Normal),
+            Next::Abort => Turn::Last(Reason::Error),
+            Next::Watch(kinds) => Turn::Watch(kinds),
         }
     }
 }

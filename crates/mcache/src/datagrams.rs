@@ -6,13 +6,14 @@
 //! [`UDP_AMPLIFICATION_MAX`] times what they sent.
 
 use std::io::{self, IoSlice};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use mcache_base::limits::{RECEIVE_CHUNK, UDP_AMPLIFICATION_MAX, UDP_REPLY_MAX};
 use mcache_base::{Outgoing, Stat};
 use mcache_net::udp::{Datagram, Datagrams};
 use mcache_protocol::{Output, datagram};
-use mcache_session::{Context, Next, Session};
+use mcache_session::{Context, Events, Next, Session};
 use mcache_store::{Access, StorageEngine};
 
 use crate::connection::serve;
@@ -69,7 +70,7 @@ impl<E: StorageEngine> DatagramServer<E> {
             let shared = self.shared.clone();
             let counters = shared.udp_counters();
             counters.add(Stat::bytes_read, packet.len() as u64);
-            if self.converse(frame.payload, most) {
+            if self.converse(frame.payload, most, request.descriptor) {
                 datagram::encode(frame.id, &self.answer, |packet| {
                     if self.sockets.answer(request, packet) {
                         counters.add(Stat::bytes_written, packet.len() as u64);
@@ -84,8 +85,9 @@ impl<E: StorageEngine> DatagramServer<E> {
 
     /// Lets a session serve `input`. Whether its answer comes to at most `most` bytes, headers
     /// included; what the commands do is done in any case.
-    fn converse(&mut self, input: &[u8], most: usize) -> bool {
+    fn converse(&mut self, input: &[u8], most: usize, from: RawFd) -> bool {
         let mut session = Session::<E>::new(self.shared.options.protocols);
+        let log = self.shared.watch.log(self.shared.options.threads);
         let mut context = Context {
             engine: &*self.engine,
             access: &mut self.access,
@@ -94,6 +96,7 @@ impl<E: StorageEngine> DatagramServer<E> {
             classes: self.shared.udp_classes(),
             prefixes: &self.shared.prefixes,
             host: &*self.shared,
+            events: Events { wanted: self.shared.watch.wanted(), log: &log, connection: from },
             requests_per_turn: self.shared.options.requests_per_turn,
         };
         let mut rest = input;
@@ -112,7 +115,8 @@ impl<E: StorageEngine> DatagramServer<E> {
             rest = rest.get(served.consumed..).unwrap_or_default();
             match served.next {
                 Next::Turn | Next::Send => {}
-                Next::Receive | Next::Close => return true,
+                Next::Watch(_) => self.answer.extend_from_slice(b"ERROR\r\n"),
+                Next::Receive | Next::Close | Next::Abort => return true,
             }
         }
     }

@@ -62,6 +62,10 @@ impl Host for Shared {
         (self.options.set_verbosity)(level);
     }
 
+    fn watch_allowed(&self) -> bool {
+        self.options.watch_allowed
+    }
+
     fn flush_allowed(&self) -> bool {
         self.options.flush_allowed
     }
@@ -116,6 +120,11 @@ impl Shared {
             Stat::listen_disabled_num => connections.suspensions.load(Relaxed),
             Stat::time_in_listen_disabled_us => connections.suspended_us.load(Relaxed),
             Stat::threads => threads as u64,
+            Stat::log_worker_written => self.watch.figures.written.load(Relaxed),
+            Stat::log_worker_dropped => self.watch.figures.dropped.load(Relaxed),
+            Stat::log_watcher_sent => self.watch.figures.sent.load(Relaxed),
+            Stat::log_watcher_skipped => self.watch.figures.skipped.load(Relaxed),
+            Stat::log_watchers => self.watch.watchers() as u64,
             _ => 0,
         };
         number.to_string()

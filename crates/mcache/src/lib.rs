@@ -18,6 +18,7 @@ pub mod server;
 pub mod settings;
 mod shared;
 pub mod signals;
+mod watch;
 mod worker;
 
 pub use failure::Failure;

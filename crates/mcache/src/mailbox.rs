@@ -1,9 +1,9 @@
-//! How connections reach their worker: a short list under a lock, and a wake-up.
+//! What other threads have for a worker: short lists under a lock, and a wake-up.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use mcache_net::Wake;
+use mcache_net::{ConnectionId, Wake};
 
 /// A connection that was accepted.
 #[derive(Debug)]
@@ -29,30 +29,54 @@ pub enum Place {
 /// A worker's mailbox. Bounded by the connection limit and by
 /// [`mcache_base::limits::NEWCOMERS_WAITING_MAX`].
 pub struct Mailbox<W> {
-    newcomers: Mutex<Vec<Newcomer>>,
+    letters: Mutex<Letters>,
     waker: W,
+}
+
+/// What lies in a mailbox.
+#[derive(Debug, Default)]
+pub struct Letters {
+    /// Connections that were accepted.
+    pub newcomers: Vec<Newcomer>,
+    /// Connections that watch and have something to be told.
+    pub announced: Vec<ConnectionId>,
+}
+
+impl Letters {
+    fn is_empty(&self) -> bool {
+        self.newcomers.is_empty() && self.announced.is_empty()
+    }
 }
 
 impl<W: Wake> Mailbox<W> {
     /// The mailbox of the worker that `waker` wakes.
     pub fn new(waker: W) -> Self {
-        Self { newcomers: Mutex::new(Vec::new()), waker }
+        Self { letters: Mutex::default(), waker }
     }
 
     /// Hands a connection to the worker.
     pub fn post(&self, newcomer: Newcomer) {
-        let mut newcomers = self.lock();
-        newcomers.push(newcomer);
-        let first = newcomers.len() == 1;
-        drop(newcomers);
+        self.put(|letters| letters.newcomers.push(newcomer));
+    }
+
+    /// Tells the worker that a connection that watches has something to be told.
+    pub fn announce(&self, watcher: ConnectionId) {
+        self.put(|letters| letters.announced.push(watcher));
+    }
+
+    /// Takes everything out, into `letters`, which is empty.
+    pub fn take(&self, letters: &mut Letters) {
+        std::mem::swap(letters, &mut *self.lock());
+    }
+
+    fn put(&self, put: impl FnOnce(&mut Letters)) {
+        let mut letters = self.lock();
+        let first = letters.is_empty();
+        put(&mut letters);
+        drop(letters);
         if first {
             self.waker.wake();
         }
-    }
-
-    /// Takes all connections out, into `newcomers`, which is empty.
-    pub fn take(&self, newcomers: &mut Vec<Newcomer>) {
-        std::mem::swap(newcomers, &mut *self.lock());
     }
 
     /// Wakes the worker without a letter.
@@ -60,7 +84,7 @@ impl<W: Wake> Mailbox<W> {
         self.waker.wake();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Newcomer>> {
-        self.newcomers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Letters> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -29,6 +29,12 @@ pub struct ServerOptions {
     pub idle: IdlePolicy,
     /// Whether flush_all is allowed.
     pub flush_allowed: bool,
+    /// Whether watch is allowed.
+    pub watch_allowed: bool,
+    /// Bytes of lines that a worker holds for those who watch.
+    pub watch_log_bytes: usize,
+    /// Bytes of lines that are held for each connection that watches.
+    pub watcher_buffer_bytes: usize,
     /// What `stats settings` reports at the start.
     pub settings_report: Vec<StatLine>,
     /// The engine's name, for `stats mcache`.
@@ -74,6 +80,9 @@ impl Default for ServerOptions {
             requests_per_turn: 20,
             idle: IdlePolicy::MakeRoom(Duration::from_secs(5)),
             flush_allowed: true,
+            watch_allowed: true,
+            watch_log_bytes: 64 << 10,
+            watcher_buffer_bytes: 256 << 10,
             settings_report: Vec::new(),
             engine: "",
             prefix_delimiter: b':',

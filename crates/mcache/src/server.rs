@@ -65,6 +65,9 @@ impl Server {
                 Worker::new(index, driver, engine, shared, mailboxes).run()
             })?;
         }
+        let (observer, mailboxes) = (shared.clone(), mailboxes.clone());
+        engine.observe(observer.clone());
+        server.spawn("logger".to_owned(), move || observer.watch.run(&observer, &mailboxes))?;
         server.spawn("maintenance".to_owned(), move || {
             while shared.sleep(MAINTENANCE) {
                 engine.maintain(shared.clock.now());

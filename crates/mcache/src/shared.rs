@@ -13,6 +13,7 @@ use mcache_session::Prefixes;
 
 use crate::clock::Clock;
 use crate::options::ServerOptions;
+use crate::watch::Watch;
 
 /// What a server's threads share.
 pub struct Shared {
@@ -30,6 +31,8 @@ pub struct Shared {
     pub settings: Mutex<Vec<StatLine>>,
     /// Requests that panicked; each cost its connection.
     pub panics: AtomicU64,
+    /// Who watches.
+    pub watch: Watch,
     /// The connections.
     pub connections: Connections,
     stopping: AtomicBool,
@@ -60,6 +63,11 @@ impl Shared {
     /// The state of a server that is about to start.
     pub fn new(options: ServerOptions) -> Self {
         Self {
+            watch: Watch::new(
+                options.threads,
+                options.watch_log_bytes,
+                options.watcher_buffer_bytes,
+            ),
             clock: Clock::start(),
             counters: (0..=options.threads).map(|_| Counters::default()).collect(),
             classes: (0..=options.threads).map(|_| ClassCounters::default()).collect(),

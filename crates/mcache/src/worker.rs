@@ -1,20 +1,23 @@
 //! A worker: one thread, one driver, its own counters and buffers, its share of the connections.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use mcache_base::limits::{OUTPUT_LOW_WATER, RECEIVE_CHUNK, STOP_GRACE_MS};
 use mcache_base::{Now, Outgoing, Stat};
+use mcache_net::socket::{End, Ends};
 use mcache_net::{ConnectionId, Driver, Event, Send};
-use mcache_session::Context;
+use mcache_protocol::WireError;
+use mcache_session::{Context, EventLog, Events, Kinds};
 use mcache_store::{Access, StorageEngine};
 
 use crate::acceptor::refuse;
-use crate::connection::{Connection, Turn, Waits};
-use crate::mailbox::{Mailbox, Newcomer, Place};
+use crate::connection::{Connection, Reason, Turn, Waits};
+use crate::mailbox::{Letters, Mailbox, Newcomer, Place};
 use crate::options::IdlePolicy;
 use crate::outputs::{Answers, Outputs};
 use crate::shared::Shared;
@@ -40,7 +43,7 @@ pub struct Worker<E: StorageEngine, D: Driver<Answers<E::Pin>>> {
     buffer: Box<[u8]>,
     /// Empty queues for the next answers.
     outputs: Outputs<E::Pin>,
-    newcomers: Vec<Newcomer>,
+    letters: Letters,
     /// When idle connections are looked for next, by the cache's clock.
     idle_check_ms: u64,
     /// No connection can have been idle for long enough to make room before this.
@@ -68,7 +71,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             ready: VecDeque::new(),
             buffer: vec![0; RECEIVE_CHUNK].into_boxed_slice(),
             outputs: Outputs::default(),
-            newcomers: Vec::new(),
+            letters: Letters::default(),
             idle_check_ms: 0,
             room_ms: 0,
         }
@@ -118,19 +121,28 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
                 let Some(connection) = self.connection(id) else { return };
                 connection.active_ms = now.clock_ms;
                 match connection.waits {
-                    Waits::SentLast => self.close(id),
+                    Waits::SentLast(reason) => self.close(id, reason),
+                    _ if connection.watcher.is_some() => {
+                        connection.waits = Waits::Events;
+                        self.make_ready(id);
+                    }
                     _ => self.make_ready(id),
                 }
             }
-            Event::Failed(id) => self.close(id),
-            Event::Woken => self.welcome_newcomers(now),
+            Event::Failed(id) => self.close(id, Reason::Error),
+            Event::Woken => self.read_letters(now),
         }
     }
 
     /// Gives a connection its turn.
     fn serve(&mut self, id: ConnectionId, now: Now) {
         let Some(Some(connection)) = self.connections.get_mut(id.0) else { return };
+        if connection.watcher.is_some() {
+            self.serve_watcher(id);
+            return;
+        }
         let counters = &self.shared.counters[self.index];
+        let log = self.shared.watch.log(self.index);
         let mut context = Context {
             engine: &*self.engine,
             access: &mut self.access,
@@ -139,13 +151,27 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             classes: &self.shared.classes[self.index],
             prefixes: &self.shared.prefixes,
             host: &*self.shared,
+            events: Events {
+                wanted: self.shared.watch.wanted(),
+                log: &log,
+                connection: connection.descriptor,
+            },
             requests_per_turn: self.shared.options.requests_per_turn,
         };
         let mut out = connection.answers.take().unwrap_or_else(|| self.outputs.take());
         let turn = connection.turn(id, &mut self.driver, &mut self.buffer, &mut out, &mut context);
-        if let Turn::Gone | Turn::Panicked = turn {
-            self.shared.panics.fetch_add(u64::from(turn == Turn::Panicked), Relaxed);
-            self.close(id);
+        if turn == Turn::Panicked {
+            self.shared.panics.fetch_add(1, Relaxed);
+            self.close(id, Reason::Error);
+            return;
+        }
+        if let Turn::Gone(reason) = turn {
+            self.close(id, reason);
+            return;
+        }
+        if let Turn::Watch(kinds) = turn {
+            self.outputs.keep(out);
+            self.watch(id, kinds);
             return;
         }
         if turn == Turn::Yielded {
@@ -157,18 +183,19 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             }
         }
         connection.waits = Waits::Peer;
-        if !self.send(id, out, turn == Turn::Last) {
+        let last = if let Turn::Last(reason) = turn { Some(reason) } else { None };
+        if !self.send(id, out, last) {
             return;
         }
         match turn {
             Turn::More | Turn::Yielded => self.make_ready(id),
-            Turn::Last => self.close(id),
-            Turn::Nothing | Turn::Served | Turn::Gone | Turn::Panicked => {}
+            Turn::Last(reason) => self.close(id, reason),
+            Turn::Nothing | Turn::Served | Turn::Gone(_) | Turn::Watch(_) | Turn::Panicked => {}
         }
     }
 
     /// Sends answers; tells whether the connection can go on at once.
-    fn send(&mut self, id: ConnectionId, out: Answers<E::Pin>, last: bool) -> bool {
+    fn send(&mut self, id: ConnectionId, out: Answers<E::Pin>, last: Option<Reason>) -> bool {
         if out.is_empty() {
             self.outputs.keep(out);
             return true;
@@ -181,12 +208,79 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             }
             Send::UnderWay => {
                 if let Some(connection) = self.connection(id) {
-                    connection.waits = if last { Waits::SentLast } else { Waits::Sent };
+                    connection.waits = last.map_or(Waits::Sent, Waits::SentLast);
                 }
             }
-            Send::Failed => self.close(id),
+            Send::Failed => self.close(id, Reason::Error),
         }
         false
+    }
+
+    /// Lets a connection watch, unless too many do.
+    fn watch(&mut self, id: ConnectionId, kinds: Kinds) {
+        let watcher = self.shared.watch.add(kinds, self.index, id);
+        let Some(connection) = self.connection(id) else { return };
+        if watcher.is_some() {
+            connection.watcher = watcher;
+            connection.waits = Waits::Events;
+            self.make_ready(id);
+            return;
+        }
+        let mut out = self.outputs.take();
+        out.push(WireError::TooManyWatchers.text().as_bytes());
+        out.push(b"\r\n");
+        if self.send(id, out, None) {
+            self.make_ready(id);
+        }
+    }
+
+    /// Gives a connection that watches its turn: what its peer sends is thrown away, what there
+    /// is to tell is told.
+    fn serve_watcher(&mut self, id: ConnectionId) {
+        let Some(Some(connection)) = self.connections.get_mut(id.0) else { return };
+        connection.waits = Waits::Events;
+        match connection.discard(id, &mut self.driver, &mut self.buffer) {
+            Turn::Gone(reason) => self.close(id, reason),
+            Turn::More => {
+                self.tell(id);
+                self.make_ready(id);
+            }
+            _ => self.tell(id),
+        }
+    }
+
+    /// Sends a connection that watches what there is to tell, if its last send is finished.
+    fn tell(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connection(id) else { return };
+        let Some(watcher) = &connection.watcher else { return };
+        if matches!(connection.waits, Waits::Sent | Waits::SentLast(_)) {
+            return; // it has its turn when the send is finished
+        }
+        let text = watcher.take();
+        let mut out = self.outputs.take();
+        out.push(&text);
+        self.send(id, out, None);
+    }
+
+    /// Tells those who watch connections of one: a new one, or one that ends.
+    fn note(&mut self, id: ConnectionId, end: Option<Reason>) {
+        if !self.shared.watch.wanted().meet(Kinds::CONNECTIONS) {
+            return;
+        }
+        let Some(connection) = self.connection(id) else { return };
+        let descriptor = connection.descriptor;
+        let (address, port, transport) = match &connection.ends.peer {
+            End::Tcp(peer) => (peer.ip().to_string(), peer.port(), "tcp"),
+            End::Unix(_) => ("unix".to_owned(), 0, "local"),
+        };
+        self.shared.watch.log(self.index).log(Kinds::CONNECTIONS, &mut |line| {
+            let what = if end.is_some() { "conn_close" } else { "conn_new" };
+            let _ = write!(line, "type={what} rip={address} rport={port} transport={transport}");
+            if let Some(reason) = end {
+                let _ = write!(line, " reason={}", reason.name());
+            }
+            let _ = write!(line, " cfd={descriptor}");
+        });
     }
 
     /// Queues a connection for its next turn.
@@ -197,29 +291,35 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         }
     }
 
-    /// Takes in what the acceptor, or another worker, has sent.
-    fn welcome_newcomers(&mut self, now: Now) {
-        let mut newcomers = std::mem::take(&mut self.newcomers);
-        self.mailboxes[self.index].take(&mut newcomers);
-        for newcomer in newcomers.drain(..) {
+    /// Takes in what the acceptor, another worker or the logger has sent.
+    fn read_letters(&mut self, now: Now) {
+        let mut letters = std::mem::take(&mut self.letters);
+        self.mailboxes[self.index].take(&mut letters);
+        for watcher in letters.announced.drain(..) {
+            self.tell(watcher);
+        }
+        for newcomer in letters.newcomers.drain(..) {
             match newcomer.place {
                 Place::Taken => self.admit(newcomer, now),
                 Place::Wanted { workers_left } => self.admit_instead(newcomer, workers_left, now),
             }
         }
-        self.newcomers = newcomers;
+        self.letters = letters;
     }
 
     /// Takes a connection in that has a place.
     fn admit(&mut self, newcomer: Newcomer, now: Now) {
+        let (descriptor, ends) = (newcomer.socket.as_raw_fd(), Ends::of(&newcomer.socket));
         match self.driver.add(newcomer.socket) {
             Ok(id) => {
                 if self.connections.len() <= id.0 {
                     self.connections.resize_with(id.0 + 1, || None);
                 }
                 let protocols = self.shared.options.protocols;
-                self.connections[id.0] = Some(Connection::new(protocols, now.clock_ms));
+                self.connections[id.0] =
+                    Some(Connection::new(protocols, descriptor, ends, now.clock_ms));
                 self.held += 1;
+                self.note(id, None);
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken in");
@@ -231,7 +331,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     /// Gives a newcomer the place of an idle connection, or asks the next worker to.
     fn admit_instead(&mut self, newcomer: Newcomer, workers_left: usize, now: Now) {
         if let Some(idle) = self.longest_idle(now) {
-            self.drop_connection(idle); // and leaves its place to the newcomer
+            self.drop_connection(idle, Reason::Idle); // and leaves its place to the newcomer
             self.shared.connections.waiting.fetch_sub(1, Relaxed);
             self.shared.connections.total.fetch_add(1, Relaxed);
             self.shared.counters[self.index].add(Stat::idle_kicks, 1);
@@ -270,7 +370,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         let idle: Vec<_> = self.idle().filter(|(since, _)| too_long(*since)).collect();
         for (_, id) in idle {
             self.shared.counters[self.index].add(Stat::idle_kicks, 1);
-            self.close(id);
+            self.close(id, Reason::Idle);
         }
     }
 
@@ -284,16 +384,21 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     }
 
     /// Closes a connection and gives its place back.
-    fn close(&mut self, id: ConnectionId) {
-        if self.drop_connection(id) {
+    fn close(&mut self, id: ConnectionId, reason: Reason) {
+        if self.drop_connection(id, reason) {
             self.shared.connections.open.fetch_sub(1, Relaxed);
         }
     }
 
     /// Closes a connection; tells whether it was open.
-    fn drop_connection(&mut self, id: ConnectionId) -> bool {
-        let open = self.connections.get_mut(id.0).is_some_and(|slot| slot.take().is_some());
-        if open {
+    fn drop_connection(&mut self, id: ConnectionId, reason: Reason) -> bool {
+        self.note(id, Some(reason));
+        let connection = self.connections.get_mut(id.0).and_then(Option::take);
+        let open = connection.is_some();
+        if let Some(connection) = connection {
+            if let Some(watcher) = &connection.watcher {
+                self.shared.watch.remove(watcher);
+            }
             self.driver.close(id);
             self.held -= 1;
         }
@@ -309,10 +414,11 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         for index in 0..self.connections.len() {
             let id = ConnectionId(index);
             let Some(connection) = self.connection(id) else { continue };
-            let sending = matches!(connection.waits, Waits::Sent | Waits::SentLast);
-            let sent = connection.answers.take().is_none_or(|out| self.send(id, out, true));
+            let sending = matches!(connection.waits, Waits::Sent | Waits::SentLast(_));
+            let owed = connection.answers.take();
+            let sent = owed.is_none_or(|out| self.send(id, out, Some(Reason::Shutdown)));
             if sent && !sending {
-                self.close(id);
+                self.close(id, Reason::Shutdown);
             }
         }
         let deadline = Instant::now() + Duration::from_millis(STOP_GRACE_MS);
@@ -324,7 +430,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             self.driver.wait(Some(left), &mut events)?;
             for event in events.drain(..) {
                 match event {
-                    Event::Sent(id, _) | Event::Failed(id) => self.close(id),
+                    Event::Sent(id, _) | Event::Failed(id) => self.close(id, Reason::Shutdown),
                     Event::Received(_) | Event::Woken => {}
                 }
             }

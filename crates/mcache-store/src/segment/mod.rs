@@ -58,6 +58,7 @@ use crate::eviction::Admission;
 use crate::flush::Flush;
 use crate::groups::TooManyGroups;
 use crate::hash::KeyHasher;
+use crate::observer::{Observed, Observer};
 use crate::sequence::Sequence;
 use crate::tally::EngineCounters;
 
@@ -90,6 +91,7 @@ pub struct SegmentStorageEngine {
     flush: Flush,
     item_size: SizeLimit,
     evict: bool,
+    observed: Observed,
     capacity: AtomicU64,
     staging: Arc<Staging>,
     /// Segments held still, by sends under way or while a value is written.
@@ -126,6 +128,7 @@ impl SegmentStorageEngine {
             flush: Flush::default(),
             item_size: options.item_size,
             evict: options.evict,
+            observed: Observed::default(),
             capacity: AtomicU64::new(options.capacity),
             staging: Arc::default(),
             pinned: AtomicUsize::new(0),
@@ -297,6 +300,10 @@ impl StorageEngine for SegmentStorageEngine {
             ("index_bytes", self.index.bytes()),
             ("policy_bytes", self.admission.bytes()),
         ]
+    }
+
+    fn observe(&self, observer: Arc<dyn Observer>) {
+        self.observed.set(observer);
     }
 
     fn reset_stats(&self) {

@@ -17,6 +17,7 @@ use super::record::{
 };
 use super::recycle::Closed;
 use crate::eviction::{Candidate, QUEUES, SegmentPolicy, Standing, Verdict};
+use crate::observer::Evicted;
 use crate::tally::{EngineCounters, Leaving, Why};
 
 /// An item fetched in so many last milliseconds was still in use when it was evicted.
@@ -195,6 +196,15 @@ impl Emptying<'_> {
             Some(miss) => Why::Reclaimed(miss),
             None => {
                 let idle_ms = self.now.clock_ms.saturating_sub(record.accessed_ms(self.now));
+                self.engine.observed.evicted(|| Evicted {
+                    key: record.key(),
+                    fetched: record.is_fetched(),
+                    expiry: record.expiry(),
+                    idle_ms,
+                    flags: record.flags(),
+                    value_len: self.engine.value_len(record),
+                    now: self.now,
+                });
                 Why::Evicted { active: record.is_fetched() && idle_ms < ACTIVE_IDLE_MS_MAX }
             }
         };

@@ -21,7 +21,6 @@ const U32_MAX: u64 = u32::MAX as u64;
 const NO_SLABS: &str = "it tunes memcached's slabs, which mcache does not have";
 const NO_LRU: &str = "it tunes memcached's LRU, which mcache does not have";
 const NO_HASH: &str = "it tunes memcached's hash table; mcache sizes and keys its own";
-const NO_WATCH: &str = "it sizes the buffers of watch, which mcache does not have yet";
 
 const fn at_most_one(words: &'static [&'static str]) -> Option<&'static str> {
     match words {
@@ -380,17 +379,19 @@ settings! {
         ["--timeout" "-o idle_timeout"] "SECONDS" => read::idle_seconds;
         stat "idle_timeout";
 
+    /// Peers may watch what happens; with -W they may not.
+    watch_enabled: bool = true, true => show::yes_no;
+        ["-W" "--disable-watch"] => read::off;
+
     /// Bytes of a watcher's buffer; said in kilobytes.
     watcher_buffer: u64 = 256 * KIB, 256 * KIB => show::plain;
-        ["-o watcher_logbuf_size"] "KILOBYTES" => read::units::<KIB, 0, U32_MAX>;
+        ["-o watcher_logbuf_size"] "KILOBYTES" => read::units::<KIB, 1, MIB>;
         stat "watcher_logbuf_size";
-        no effect NO_WATCH;
 
     /// Bytes of a worker's buffer for watchers; said in kilobytes.
     worker_watch_buffer: u64 = 64 * KIB, 64 * KIB => show::plain;
-        ["-o worker_logbuf_size"] "KILOBYTES" => read::units::<KIB, 0, U32_MAX>;
+        ["-o worker_logbuf_size"] "KILOBYTES" => read::units::<KIB, 1, MIB>;
         stat "worker_logbuf_size";
-        no effect NO_WATCH;
 
     /// Bytes that connections' buffers may take together; 0 for no limit.
     read_buffers_max: u64 = 0, 0 => show::plain;
@@ -536,7 +537,6 @@ macro_rules! not_yet {
 
 not_yet! {
     "-S" "--enable-sasl";
-    "-W" "--disable-watch";
     "-Y" "--auth-file" = FILE;
     "-Z" "--enable-ssl";
     "-e" "--memory-file" = FILE;
