@@ -323,7 +323,9 @@ fn a_value_of_more_fragments_than_a_record_lists_is_refused() {
     assert!(is_stored(bench.set("k", &text)));
     assert_eq!(bench.peek("k", NOW), Some(text));
     bench.engine.check();
+}
 
+#[test]
 fn many_threads_use_dead_places_and_see_whole_values() {
     let bench = engine(3 << 20, true);
     let engine = &bench.engine;

@@ -65,7 +65,7 @@ impl Server {
                 Worker::new(index, driver, engine, shared, mailboxes).run()
             })?;
         }
-        let (observer, mailboxes) = (shared.clone(), mailboxes.clone());
+        let observer = shared.clone();
         engine.observe(observer.clone());
         server.spawn("logger".to_owned(), move || observer.watch.run(&observer, &mailboxes))?;
         server.spawn("maintenance".to_owned(), move || {
