@@ -13,6 +13,7 @@ mod fragments;
 #[allow(unsafe_code)] // buckets are cells
 mod index;
 mod item;
+mod layout;
 #[allow(unsafe_code)] // the mapped memory
 pub(crate) mod memory;
 #[allow(unsafe_code)] // gives segments back to the system

@@ -22,47 +22,11 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use mcache_base::operation::Before;
 use mcache_base::{Expiry, Now};
 
+use super::layout::*;
+pub use super::layout::{ALIGN, FRAGMENT_ENTRY, FRAGMENT_HEADER, INLINE_MAX};
 use super::memory::Mapping;
 use crate::eviction::FREQUENCY_MAX;
 use crate::semantics::Attributes;
-
-const FETCHED: u32 = 1 << 24;
-const FREQUENCY_ONE: u32 = 1 << 25;
-const FREQUENCY: u32 = 3 << 25;
-const HAS_EXPIRY: u32 = 1 << 27;
-const HAS_FLAGS: u32 = 1 << 28;
-const HAS_EXTRA: u32 = 1 << 29;
-const STATE: u32 = 3 << 30;
-const LIVE: u32 = 1 << 30;
-const DEAD: u32 = 3 << 30;
-/// What of word 0 changes, and so is not under the checksum.
-const MUTABLE: u32 = FETCHED | FREQUENCY | STATE;
-
-const FRAGMENTED: u16 = 1;
-const STALE: u16 = 2;
-const TOKEN_SENT: u16 = 4;
-const BINARY_KEY: u16 = 8;
-const OWN_CAS: u16 = 16;
-const FULL_SEQUENCE: u16 = 32;
-
-/// Bytes before the optional fields.
-const HEADER: usize = 14;
-
-/// Bytes of a fragment before its data.
-pub const FRAGMENT_HEADER: usize = 20;
-
-/// Longest value, or list of fragments, that stands in the record itself.
-pub const INLINE_MAX: usize = u16::MAX as usize;
-
-/// Bytes of one entry of a list of fragments: location and length.
-pub const FRAGMENT_ENTRY: usize = 8;
-
-/// Records begin at multiples of this.
-pub const ALIGN: usize = 4;
-
-/// Bits of the checksum's word that are the checksum; the others are the heat.
-const CHECKSUM: u32 = (1 << 28) - 1;
-const HEAT_SHIFT: u32 = 28;
 
 /// What a record is to be: everything but its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -79,43 +43,6 @@ pub struct Blueprint {
     pub frequency: u32,
     /// Heat, 0 to 15. Not under the checksum: it only steers eviction.
     pub heat: u32,
-}
-
-/// Where a record's parts stand, from its begin.
-#[derive(Clone, Copy, Debug)]
-struct Layout {
-    own_cas: usize,
-    sequence: usize,
-    expiry: usize,
-    flags: usize,
-    key: usize,
-    inline: usize,
-    end: usize,
-}
-
-impl Layout {
-    #[inline]
-    fn of(at: usize, word: u32, extra: u16) -> Self {
-        let mut position = HEADER + if word & HAS_EXTRA != 0 { 2 } else { 0 };
-        let mut field = |present: bool, size: usize| {
-            let begin = position;
-            position += if present { size } else { 0 };
-            begin
-        };
-        let own_cas = field(extra & OWN_CAS != 0, 8);
-        let sequence = field(extra & FULL_SEQUENCE != 0, 8);
-        let expiry = if word & HAS_EXPIRY != 0 {
-            position = (at + position).next_multiple_of(8) - at + 8;
-            position - 8
-        } else {
-            position
-        };
-        let flags = position;
-        let key = position + if word & HAS_FLAGS != 0 { 4 } else { 0 };
-        let inline = key + key_len(word);
-        let end = (inline + inline_len(word)).next_multiple_of(ALIGN);
-        Self { own_cas, sequence, expiry, flags, key, inline, end }
-    }
 }
 
 impl Blueprint {
@@ -597,16 +524,6 @@ pub unsafe fn write_filler(memory: &Mapping, at: usize, size: usize) {
 
 fn fragment_checksum(owner: u64, data: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&owner.to_le_bytes()), data)
-}
-
-#[inline]
-fn key_len(word: u32) -> usize {
-    (word & 0xff) as usize
-}
-
-#[inline]
-fn inline_len(word: u32) -> usize {
-    (word >> 8 & 0xffff) as usize
 }
 
 /// An expiry in a cell: even for the cache's clock, odd for Unix time, all ones for never.
