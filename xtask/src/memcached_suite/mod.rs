@@ -60,7 +60,7 @@ pub fn run(words: &[String]) -> Result<(), String> {
     let files = arguments.files(&table, column);
     let place = furnish(&source, &server)?;
     let mut outcomes = play_all(&place, &files);
-    // On a busy machine their helper loses signals (memcached fails alike): a second try, alone.
+    // On a busy machine some leave servers running, with memcached too: a second try, alone.
     for outcome in outcomes.iter_mut().filter(|outcome| outcome.verdict == Verdict::Fail) {
         if table.expects(column, &outcome.name, Verdict::Pass) {
             *outcome = outcome_of(&place, &outcome.name);
