@@ -1,5 +1,6 @@
-//! Measures what an engine's items take beside their keys and values: resident memory against
-//! what is counted. `cargo run --release -p mcache-store --example overhead striped 1000000 100`
+//! Measures what the simple engine's items take beside their keys and values: resident memory
+//! against what is counted.
+//! `cargo run --release -p mcache-store --example overhead 1000000 100`
 
 use std::error::Error;
 use std::sync::Arc;
@@ -8,16 +9,15 @@ use std::time::Instant;
 use mcache_base::operation::Store;
 use mcache_base::{Now, Stat};
 use mcache_store::{
-    Access, EngineOptions, SimpleStorageEngine, SizeLimit, StorageEngine, StripedStorageEngine,
-    eviction,
+    Access, EngineOptions, SimpleStorageEngine, SizeLimit, StorageEngine, eviction,
 };
 
 const NOW: Now = Now { clock_ms: 1, unix: 1 };
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [engine, items, value_len] = &arguments[..] else {
-        return Err("arguments: simple|striped ITEMS VALUE_LEN".into());
+    let [items, value_len] = &arguments[..] else {
+        return Err("arguments: ITEMS VALUE_LEN".into());
     };
     let options = EngineOptions {
         capacity: 1 << 40,
@@ -26,11 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         policy: eviction::policy("lru").ok_or("no policy of that name")?,
     };
     let (items, value_len) = (items.parse()?, value_len.parse()?);
-    match engine.as_str() {
-        "simple" => measure(SimpleStorageEngine::new(&options), items, value_len),
-        "striped" => measure(StripedStorageEngine::new(&options), items, value_len),
-        _ => Err("no engine of that name".into()),
-    }
+    measure(SimpleStorageEngine::new(&options), items, value_len)
 }
 
 fn measure<E: StorageEngine>(engine: E, items: u64, value_len: u64) -> Result<(), Box<dyn Error>> {

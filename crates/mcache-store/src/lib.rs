@@ -1,29 +1,22 @@
 //! Where items live: the wing of memory. Knows neither protocol nor sockets.
 //!
 //! `semantics` says what an operation means for an item; the engines differ only in where items
-//! live and who is locked meanwhile.
+//! live and who is locked meanwhile: `segment` is the one to use, `simple` the model of every test.
 
-mod common;
 pub mod engine;
 pub mod eviction;
 mod flush;
 mod groups;
 pub mod hash;
-mod ledger;
 mod observer;
-mod record;
 pub mod segment;
 pub mod semantics;
 mod sequence;
 mod simple;
-mod stripe;
-mod striped;
 mod tally;
 
 pub use engine::{Access, EngineOptions, Reservation, SizeLimit, StorageEngine};
 pub use groups::TooManyGroups;
 pub use observer::{Evicted, Observed, Observer};
-pub use record::{Arriving, Blob, Held};
 pub use segment::{CAPACITY_MIN as SEGMENT_CAPACITY_MIN, SegmentStorageEngine};
-pub use simple::SimpleStorageEngine;
-pub use striped::StripedStorageEngine;
+pub use simple::{Arriving, Blob, Held, SimpleStorageEngine};

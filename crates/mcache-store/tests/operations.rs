@@ -9,7 +9,7 @@ use mcache_base::operation::{
 };
 use mcache_store::{
     Access, EngineOptions, Reservation, SegmentStorageEngine, SimpleStorageEngine, SizeLimit,
-    StorageEngine, StripedStorageEngine,
+    StorageEngine,
 };
 
 /// Runs a test on every engine.
@@ -19,7 +19,6 @@ macro_rules! on_every_engine {
         fn $name() {
             fn run<E: StorageEngine>($new: impl Fn(&EngineOptions) -> Bench<E>) $body
             run(|options| Bench::new(SimpleStorageEngine::new(options)));
-            run(|options| Bench::new(StripedStorageEngine::new(options)));
             run(|options| Bench::new(SegmentStorageEngine::new(options).unwrap()));
         }
     )+};
@@ -32,7 +31,6 @@ macro_rules! on_small_engines {
         fn $name() {
             fn run<E: StorageEngine>($new: impl Fn(&EngineOptions) -> Bench<E>) $body
             run(|options| Bench::new(SimpleStorageEngine::new(options)));
-            run(|options| Bench::new(StripedStorageEngine::new(options)));
         }
     )+};
 }

@@ -9,7 +9,6 @@ use mcache_base::{Now, Stat};
 use mcache_store::eviction::{POLICIES, PolicyEntry};
 use mcache_store::{
     Access, EngineOptions, SegmentStorageEngine, SimpleStorageEngine, StorageEngine,
-    StripedStorageEngine,
 };
 
 const NOW: Now = at(0);
@@ -89,18 +88,8 @@ fn simple_evicts_what_the_policy_says() {
 }
 
 #[test]
-fn striped_evicts_what_the_policy_says() {
-    evicts_what_its_name_says(StripedStorageEngine::new);
-}
-
-#[test]
 fn simple_keeps_the_capacity() {
     keeps_the_capacity_and_always_finds_room(SimpleStorageEngine::new);
-}
-
-#[test]
-fn striped_keeps_the_capacity() {
-    keeps_the_capacity_and_always_finds_room(StripedStorageEngine::new);
 }
 
 /// A small store of segments: about 14,000 items of 100 bytes fit.

@@ -7,7 +7,6 @@ use mcache_base::operation::{Count, Fetch, Store, StoreMode, Stored};
 use mcache_base::{Now, Stat};
 use mcache_store::{
     Access, EngineOptions, Reservation, SegmentStorageEngine, SimpleStorageEngine, StorageEngine,
-    StripedStorageEngine,
 };
 
 const NOW: Now = common::at(0);
@@ -103,11 +102,6 @@ fn simple_loses_no_update() {
 }
 
 #[test]
-fn striped_loses_no_update() {
-    loses_no_update(StripedStorageEngine::new);
-}
-
-#[test]
 fn segment_loses_no_update() {
     loses_no_update(|options| SegmentStorageEngine::new(options).unwrap());
 }
@@ -115,9 +109,4 @@ fn segment_loses_no_update() {
 #[test]
 fn simple_keeps_values_whole() {
     keeps_values_whole_in_little_room(SimpleStorageEngine::new);
-}
-
-#[test]
-fn striped_keeps_values_whole() {
-    keeps_values_whole_in_little_room(StripedStorageEngine::new);
 }

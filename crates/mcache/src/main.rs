@@ -9,9 +9,7 @@ use std::sync::Arc;
 use mcache::{Failure, Habits, Invocation, Server, ServerOptions, Settings};
 use mcache::{daemon, logging, lower, privileges, settings::Engine, signals::Caught};
 use mcache_net::Listeners;
-use mcache_store::{
-    SegmentStorageEngine, SimpleStorageEngine, StorageEngine, StripedStorageEngine,
-};
+use mcache_store::{SegmentStorageEngine, SimpleStorageEngine, StorageEngine};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
@@ -43,7 +41,6 @@ fn run(habits: Habits, arguments: impl Iterator<Item = OsString>) -> Result<(), 
     let _pid_file = daemon::settle(&settings, listeners.addresses())?;
     match settings.engine {
         Engine::Simple => serve(options, listeners, signals, SimpleStorageEngine::new(&engine)),
-        Engine::Striped => serve(options, listeners, signals, StripedStorageEngine::new(&engine)),
         Engine::Segment => SegmentStorageEngine::new(&engine)
             .and_then(|engine| serve(options, listeners, signals, engine)),
     }

@@ -48,21 +48,18 @@ impl Habits {
 pub enum Engine {
     /// One lock over everything: slow, and obviously right.
     Simple,
-    /// Many locks, each over a share of the keys.
-    Striped,
     /// Segments of one arena and a compact index.
     Segment,
 }
 
 impl Engine {
     /// Every engine.
-    pub const ALL: [Self; 3] = [Self::Simple, Self::Striped, Self::Segment];
+    pub const ALL: [Self; 2] = [Self::Simple, Self::Segment];
 
     /// The name that `--engine` takes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Simple => "simple",
-            Self::Striped => "striped",
             Self::Segment => "segment",
         }
     }

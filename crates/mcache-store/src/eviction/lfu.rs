@@ -18,7 +18,7 @@ use super::{EvictionPolicy, Life};
 /// count of accesses passes 2^24, ties across that border are broken wrongly and nothing else.
 const ACCESS_BITS: u32 = 24;
 
-const FREQUENCY_MAX: u64 = (1 << (u64::BITS - ACCESS_BITS)) - 2;
+const FREQUENCY_MAX: u64 = (1 << (u64::BITS - ACCESS_BITS)) - 1;
 
 #[derive(Default)]
 pub(super) struct Lfu {

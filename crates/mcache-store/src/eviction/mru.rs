@@ -3,13 +3,13 @@
 //! By segments it is the newest that leaves.
 
 use super::segment::{Candidate, Choice, Place, SegmentPolicy, Verdict, View};
-use super::{EvictionPolicy, Life, RANK_MAX};
+use super::{EvictionPolicy, Life};
 
 pub(super) struct Mru;
 
 impl EvictionPolicy for Mru {
     fn rank(&self, life: &Life) -> u64 {
-        RANK_MAX - 1 - life.accessed
+        u64::MAX - life.accessed
     }
 }
 

@@ -143,8 +143,8 @@ settings! {
     eviction: &'static str = "heat", "heat" => show::plain;
         ["--eviction"] "POLICY" => read::policy;
 
-    /// Where items live: `segment` in one arena, `striped` in allocations under many locks;
-    /// `simple` has one lock and is only for comparison.
+    /// Where items live: `segment` in one arena; `simple` in a map under one lock, only for
+    /// comparison.
     engine: Engine = Engine::Segment, Engine::Segment => show::engine;
         ["--engine"] "ENGINE" => read::engine;
 

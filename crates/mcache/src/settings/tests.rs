@@ -135,7 +135,7 @@ fn bad_command_lines_are_refused_in_one_clear_line() {
             "--eviction best: should be one of heat, s3fifo, lru, mru, lfu, fifo, \
              sieve, random",
         ),
-        ("--engine best", USAGE, "--engine best: should be one of simple, striped, segment"),
+        ("--engine best", USAGE, "--engine best: should be one of simple, segment"),
         ("-l host:x", USAGE, "-l host:x: the port should be from 0 to 65535"),
         ("nonsense/", USAGE, "nonsense/: should be an address, host:port or [v6]:port"),
         ("-N 8", USAGE, "Number of napi_ids(8) cannot be greater than number of threads(4)"),

@@ -1,18 +1,17 @@
-//! What the engines have in common: the limits, the clockwork of sequences and flushes, and what
-//! an item that leaves counts as in memcached's statistics.
+//! The limits, and the clockwork of sequences and flushes.
 
 use std::sync::Arc;
 
 use mcache_base::operation::{Miss, Refusal};
-use mcache_base::{Counters, Key, Now, Stat};
+use mcache_base::{Key, Now};
 
+use super::ledger::Ledger;
+use super::record::{Incoming, Record, Sequences};
 use crate::engine::{EngineOptions, SizeLimit};
 use crate::eviction::EvictionPolicy;
 use crate::flush::Flush;
 use crate::hash::KeyHasher;
-use crate::ledger::Ledger;
 use crate::observer::Observed;
-use crate::record::{Incoming, Record, Sequences};
 use crate::semantics::Write;
 
 /// All of an engine but its items and its locks.
@@ -95,34 +94,5 @@ impl Common {
     /// Gives back the room of a record that was taken out of the engine.
     pub fn release(&self, record: &Record) {
         self.ledger.give_back(record.footprint());
-    }
-
-    /// Tells the policy and the counters of a record that was taken out to make room.
-    pub fn evicted(&self, record: &Record, counters: &Counters, now: Now) {
-        self.policy.evicted(record.rank);
-        if let Some(why) = self.death(record, now) {
-            count_dead(counters, record, why);
-            counters.add(Stat::reclaimed, 1);
-            return;
-        }
-        self.observed.evicted(|| record.as_evicted(now));
-        counters.add(Stat::evictions, 1);
-        counters.add(Stat::evicted_unfetched, u64::from(!record.attributes.fetched));
-        counters.add(Stat::evicted_active, u64::from(record.was_active(now)));
-    }
-}
-
-/// Counts an item that was found dead.
-pub fn count_dead(counters: &Counters, record: &Record, why: Miss) {
-    if why == Miss::Expired && !record.attributes.fetched {
-        counters.add(Stat::expired_unfetched, 1);
-    }
-}
-
-/// Counts an item that a walk over the items found dead.
-pub fn count_walked_over(counters: &Counters, record: &Record, why: Miss) {
-    count_dead(counters, record, why);
-    if why == Miss::Expired {
-        counters.add(Stat::crawler_reclaimed, 1);
     }
 }

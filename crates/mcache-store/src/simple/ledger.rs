@@ -53,43 +53,6 @@ impl Ledger {
     }
 }
 
-/// Bytes taken ahead of a write; what is not spent is given back when it is dropped.
-#[derive(Debug)]
-pub struct Credit<'l> {
-    ledger: &'l Ledger,
-    bytes: u64,
-}
-
-impl<'l> Credit<'l> {
-    /// Takes over `bytes` that were taken from `ledger`.
-    pub fn on(ledger: &'l Ledger, bytes: u64) -> Self {
-        Self { ledger, bytes }
-    }
-
-    /// Takes what is missing to `bytes`, if it is to be had.
-    pub fn cover(&mut self, bytes: u64) -> bool {
-        let covered = self.ledger.try_take(bytes.saturating_sub(self.bytes));
-        if covered {
-            self.bytes = self.bytes.max(bytes);
-        }
-        covered
-    }
-
-    /// Puts `bytes`, which have to be covered, to their use.
-    pub fn spend(&mut self, bytes: u64) {
-        debug_assert!(bytes <= self.bytes, "spent {bytes} of {}", self.bytes);
-        self.bytes -= bytes;
-    }
-}
-
-impl Drop for Credit<'_> {
-    fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.ledger.give_back(self.bytes);
-        }
-    }
-}
-
 /// Bytes taken for a value that is still arriving; given back when it is dropped.
 #[derive(Debug)]
 pub struct Claim {
@@ -103,21 +66,12 @@ impl Claim {
         ledger.reserved.fetch_add(bytes, Relaxed);
         Self { ledger: Arc::clone(ledger), bytes }
     }
-
-    /// Hands the bytes over: the caller has to account for them now.
-    pub fn hand_over(mut self) -> u64 {
-        let bytes = std::mem::take(&mut self.bytes);
-        self.ledger.reserved.fetch_sub(bytes, Relaxed);
-        bytes
-    }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.ledger.reserved.fetch_sub(self.bytes, Relaxed);
-            self.ledger.give_back(self.bytes);
-        }
+        self.ledger.reserved.fetch_sub(self.bytes, Relaxed);
+        self.ledger.give_back(self.bytes);
     }
 }
 
@@ -140,24 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn unspent_credit_is_given_back() {
-        let ledger = Ledger::new(10);
-        let mut credit = Credit::on(&ledger, 0);
-        assert!(credit.cover(4) && credit.cover(8) && credit.cover(3) && !credit.cover(11));
-        assert_eq!(ledger.used(), 8);
-        credit.spend(5);
-        drop(credit);
-        assert_eq!(ledger.used(), 5);
-    }
-
-    #[test]
-    fn a_dropped_claim_gives_its_bytes_back_and_a_handed_over_one_does_not() {
+    fn a_dropped_claim_gives_its_bytes_back() {
         let ledger = Arc::new(Ledger::new(10));
         assert!(ledger.try_take(10));
         let (kept, dropped) = (Claim::on(&ledger, 4), Claim::on(&ledger, 6));
         assert_eq!(ledger.reserved(), 10);
         drop(dropped);
-        assert_eq!(kept.hand_over(), 4);
-        assert_eq!((ledger.used(), ledger.reserved()), (4, 0));
+        assert_eq!((ledger.used(), ledger.reserved()), (4, 4));
+        drop(kept);
+        assert_eq!((ledger.used(), ledger.reserved()), (0, 0));
     }
 }

@@ -1,6 +1,10 @@
 //! The simple engine: one lock over one map. Slow, and so plain that it is obviously right:
 //! the model that every other engine is tested against.
 
+mod common;
+mod ledger;
+mod record;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,12 +15,14 @@ use mcache_base::operation::{
 };
 use mcache_base::{ClassStat, Item, ItemView, Key, Now, Stat, slab_class};
 
-use crate::common::Common;
+use common::Common;
+use ledger::Claim;
+pub use record::{Arriving, Blob, Held};
+use record::{Incoming, Record};
+
 use crate::engine::{Access, EngineOptions, StorageEngine};
 use crate::groups::TooManyGroups;
-use crate::ledger::Claim;
 use crate::observer::Observer;
-use crate::record::{Arriving, Blob, Held, Incoming, Record};
 use crate::semantics::{self, CountPlan, DeletePlan, StorePlan, Write};
 use crate::tally::{EngineCounters, Why};
 
@@ -340,6 +346,7 @@ impl Open<'_> {
                 return Err(Refusal::NoMemory);
             };
             self.common.policy.evicted(record.rank);
+            self.common.observed.evicted(|| record.as_evicted(self.now));
             let active = record.was_active(self.now);
             let victim = victim.clone();
             self.drop_item(&victim, Why::Evicted { active });

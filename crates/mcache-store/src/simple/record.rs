@@ -1,13 +1,13 @@
-//! An item of the engines that keep each item in an allocation of its own.
+//! An item in an allocation of its own.
 
 use std::sync::Arc;
 
 use mcache_base::number::Digits;
 use mcache_base::{Expiry, Item, ItemView, Now, Pin};
 
+use super::ledger::Claim;
 use crate::engine::Reservation;
 use crate::eviction::{EvictionPolicy, Life};
-use crate::ledger::Claim;
 use crate::observer::Evicted;
 use crate::semantics::{Attributes, Splice, Write};
 use crate::sequence::Sequence;
