@@ -1,11 +1,12 @@
 //! `ci`: what has to pass before anything is merged.
 
-use crate::{check, client_suites, clients, conformance, memcached_suite, test};
+use crate::{bench, check, client_suites, clients, conformance, memcached_suite, test};
 
 /// Runs the command.
 pub fn run(_: &[String]) -> Result<(), String> {
     check::run(&[])?;
     test::run(&[])?;
+    bench::run(&["icount".to_owned()])?;
     // Proves the transcripts, which the tests have just played against mcache.
     conformance::run(&["--against", "memcached", "--house", "tcp"].map(str::to_owned))?;
     memcached_suite::run(&["--passing".to_owned()])?;

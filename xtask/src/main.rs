@@ -27,7 +27,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "bench",
         about: "measure: hit-ratio --traces DIRECTORY [--only NAME,..] [--policy NAME,..] \
-                [--mb N,..] [--shrink N]",
+                [--mb N,..] [--shrink N]; icount [--write] [NAME...]",
         run: bench::run,
     },
     Command {

@@ -15,7 +15,7 @@ mod transcript;
 use std::path::{Path, PathBuf};
 
 pub use house::{Connection, House, Received, Started};
-pub use memory::{Memory, memory_houses};
+pub use memory::{Memory, Quiet, memory_houses};
 pub use play::{Feed, Report, play, play_all};
 pub use process::{Program, Serving, Transport};
 pub use transcript::{Server, Transcript};

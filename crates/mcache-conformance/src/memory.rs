@@ -201,14 +201,15 @@ fn drain(out: &mut impl Outgoing, answers: &mut Vec<u8>) {
 }
 
 /// The server around the sessions: there is none.
-struct Quiet {
+pub struct Quiet {
     flush_allowed: bool,
     settings: Mutex<Vec<StatLine>>,
 }
 
 impl Quiet {
     /// The settings that sessions look at.
-    fn new() -> Self {
+    #[allow(clippy::new_without_default)] // a host is chosen, not fallen back to
+    pub fn new() -> Self {
         let on = ["dump_enabled", "lru_crawler", "lru_maintainer_thread", "maxconns_fast"];
         let line = |(name, value): (&str, &str)| StatLine {
             name: name.to_owned(),
