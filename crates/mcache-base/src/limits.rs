@@ -104,6 +104,9 @@ pub const CACHEDUMP_MAX: usize = 2 << 20;
 /// Index slots, or items, that one step of a walk over the items looks at.
 pub const WALK_STEP: usize = 96;
 
+/// Connections that one step of `stats conns` looks at.
+pub const CONNECTIONS_STEP: usize = 64;
+
 /// Largest item size limit (`-I`) that can be set: 1 GiB, as memcached.
 pub const ITEM_SIZE_CEILING: u64 = 1 << 30;
 

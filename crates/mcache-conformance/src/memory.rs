@@ -168,7 +168,7 @@ impl<E: StorageEngine> Connection for Talk<E> {
             self.pending.drain(..served.consumed);
             drain(&mut out, &mut self.answers);
             match served.next {
-                Next::Receive => return,
+                Next::Receive(_) => return,
                 Next::Turn | Next::Send => {}
                 Next::Watch(_) => self.answers.extend_from_slice(b"OK\r\n"),
                 Next::Close | Next::Abort => self.closed = true,
@@ -236,6 +236,10 @@ impl Host for Quiet {
 
     fn figures(&self) -> Vec<StatLine> {
         Vec::new()
+    }
+
+    fn connections(&self, _: i32, _: Now) -> (Vec<StatLine>, Option<i32>) {
+        (Vec::new(), None)
     }
 
     fn settings(&self) -> Vec<StatLine> {

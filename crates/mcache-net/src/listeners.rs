@@ -1,7 +1,7 @@
 //! All sockets that a server is found at; those that listen are waited for at once.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -72,6 +72,15 @@ impl Listeners {
     /// Where they listen, with the ports that the system chose.
     pub fn addresses(&self) -> impl Iterator<Item = &ListenAddress> {
         self.addresses.iter()
+    }
+
+    /// The sockets that are not taken out, by their descriptors.
+    pub fn sockets(&self) -> impl Iterator<Item = (RawFd, ListenAddress)> {
+        let listening = self.listeners.iter().map(|waiting| {
+            (waiting.listener.as_fd().as_raw_fd(), waiting.listener.address().clone())
+        });
+        let datagrams = self.datagrams.iter();
+        listening.chain(datagrams.map(|it| (it.as_raw_fd(), ListenAddress::Udp(it.address()))))
     }
 
     /// Takes the UDP ports out: they are not listened on but served.

@@ -60,6 +60,11 @@ pub enum Request<'b> {
         /// The words after `stats`, as they came; empty for the general report.
         args: &'b [u8],
     },
+    /// Follow what happens.
+    Watch {
+        /// The words after `watch`, as they came: what to follow.
+        args: &'b [u8],
+    },
     /// A command for the server rather than the cache.
     Admin {
         /// Which.
@@ -73,6 +78,14 @@ pub enum Request<'b> {
     Quit,
 }
 
+impl Request<'_> {
+    /// Whether it is for the server rather than the cache.
+    #[inline]
+    pub fn is_to_server(&self) -> bool {
+        matches!(self, Self::Stats { .. } | Self::Watch { .. } | Self::Admin { .. })
+    }
+}
+
 /// Commands for the server rather than the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admin {
@@ -82,8 +95,6 @@ pub enum Admin {
     CacheMemlimit,
     /// Walk over the items.
     LruCrawler,
-    /// Follow what happens.
-    Watch,
     /// memcached's LRU tuning.
     Lru,
     /// memcached's slab tuning.

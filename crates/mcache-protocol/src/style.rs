@@ -11,6 +11,21 @@ pub enum Style<'b> {
     Binary(BinaryStyle<'b>),
 }
 
+impl Style<'_> {
+    /// Whether the request was one of meta.
+    #[inline]
+    pub fn is_meta(&self) -> bool {
+        matches!(self, Self::Meta(_))
+    }
+
+    /// Whether a fetch counts as one in `stats detail`, as memcached has it: those of meta and
+    /// the text touch do not.
+    #[inline]
+    pub fn is_get(&self) -> bool {
+        !matches!(self, Self::Meta(_) | Self::Text(TextStyle { hit: TextHit::Touched, .. }))
+    }
+}
+
 /// Classic text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextStyle {

@@ -132,6 +132,8 @@ pub enum Operation {
     Verbosity,
     /// Report.
     Stats,
+    /// Follow what happens.
+    Watch,
     /// Command the server.
     Admin(Admin),
     /// Answer, and nothing else.
@@ -229,7 +231,7 @@ pub const VERBS: &[Verb] = &[
     row("quit", Shape::Bare, Operation::Quit, &[loud(0x07), quiet(0x17)],
         "Send what is owed and close."),
 
-    row("watch", Shape::Words, Operation::Admin(Admin::Watch), &[],
+    row("watch", Shape::Words, Operation::Watch, &[],
         "Follow what happens, line by line."),
     row("shutdown", Shape::WordsNoreply, Operation::Admin(Admin::Shutdown), &[],
         "Stop the server."),

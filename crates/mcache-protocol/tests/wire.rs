@@ -148,7 +148,7 @@ fn lines_without_data() {
         ("stats\r\n", Request::Stats { args: b"" }, LOUD),
         ("stats  detail on \r\n", Request::Stats { args: b"detail on" }, LOUD),
         ("stats noreply\r\n", Request::Stats { args: b"noreply" }, LOUD),
-        ("watch fetchers mutations\r\n", admin(Admin::Watch, b"fetchers mutations"), LOUD),
+        ("watch fetchers mutations\r\n", Request::Watch { args: b"fetchers mutations" }, LOUD),
         ("shutdown graceful\r\n", admin(Admin::Shutdown, b"graceful"), LOUD),
         ("cache_memlimit 100 noreply\r\n", admin(Admin::CacheMemlimit, b"100"), MUTE),
         ("lru_crawler metadump all\r\n", admin(Admin::LruCrawler, b"metadump all"), LOUD),

@@ -59,7 +59,7 @@ pub(crate) fn admin<E: StorageEngine, I>(
         Admin::Slabs => slabs(&words, context),
         Admin::Extstore => extstore(&words, context),
         Admin::Debugtime => debugtime(&words, context),
-        Admin::RefreshCerts | Admin::Watch => Err(ERROR),
+        Admin::RefreshCerts => Err(ERROR),
     };
     say(answer)
 }

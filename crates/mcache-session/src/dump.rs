@@ -36,6 +36,8 @@ pub(crate) enum List {
     Cache { items_left: u64, bytes_left: usize },
     /// `stats sizes`: how many items there are, by their size.
     Sizes { style: Style<'static>, buckets: BTreeMap<usize, u64> },
+    /// `stats conns`: connections with higher numbers than this are still to be shown.
+    Connections { after: i32 },
 }
 
 /// Which size classes' items are listed: bit by id.
@@ -100,6 +102,9 @@ impl Dump {
         out: &mut Output<E::Pin>,
         context: &mut Context<'_, E>,
     ) -> bool {
+        if let List::Connections { after } = &mut self.list {
+            return connections(after, out, context);
+        }
         let (classes, list, now) = (self.classes, &mut self.list, context.now);
         let lines = out.bytes();
         let next = context.access.walk(self.cursor, now, &mut |item| {
@@ -140,6 +145,7 @@ impl List {
             Self::Sizes { buckets, .. } => {
                 *buckets.entry(item.size().div_ceil(SIZE_BUCKET)).or_default() += 1;
             }
+            Self::Connections { .. } => {} // those are no items
         }
     }
 
@@ -153,7 +159,7 @@ impl List {
 
     fn end<E: StorageEngine>(&mut self, out: &mut Output<E::Pin>, now: Now) {
         match self {
-            Self::Metadata | Self::Cache { .. } => out.push(b"END\r\n"),
+            Self::Metadata | Self::Cache { .. } | Self::Connections { .. } => out.push(b"END\r\n"),
             Self::Keys => out.push(b"EN\r\n"),
             Self::Sizes { style, buckets } => {
                 let rows = buckets.iter().map(|(bucket, count)| StatLine {
@@ -165,6 +171,23 @@ impl List {
             }
         }
     }
+}
+
+/// Shows some more connections; tells whether that was all.
+fn connections<E: StorageEngine>(
+    after: &mut i32,
+    out: &mut Output<E::Pin>,
+    context: &Context<'_, E>,
+) -> bool {
+    let (lines, next) = context.host.connections(*after, context.now);
+    for StatLine { name, value } in lines {
+        let _ = write!(out.bytes(), "STAT {name} {value}\r\n");
+    }
+    match next {
+        Some(last) => *after = last,
+        None => out.push(b"END\r\n"),
+    }
+    next.is_none()
 }
 
 /// `key=<in URI encoding> exp=<Unix time or -1> la=<Unix time> ...`

@@ -44,7 +44,9 @@ pub(crate) fn execute<'c, E: StorageEngine>(
             let key = ahead.key(key, context.access);
             let found = context.access.fetch(key, &fetch, now);
             tally.fetch(&fetch, &found);
-            prefixes.note(key.bytes, Asked::Get(found.is_ok()));
+            if style.is_get() {
+                prefixes.note(key.bytes, Asked::Get(found.is_ok()));
+            }
             if context.events.wanted.meet(Kinds::FETCHERS) {
                 context.events.fetched(key.bytes, &found);
             }
@@ -60,7 +62,9 @@ pub(crate) fn execute<'c, E: StorageEngine>(
             let seen = context.look(key, Kinds::FETCHERS.with(Kinds::DELETIONS));
             let deleted = context.access.delete(key, &delete, now);
             tally.delete(deleted);
-            prefixes.note(key.bytes, Asked::Delete);
+            if !style.is_meta() {
+                prefixes.note(key.bytes, Asked::Delete);
+            }
             if let Some(seen) = seen
                 && deleted == Deleted::Deleted
                 && !(delete.invalidate || delete.clear.is_some())
@@ -77,9 +81,10 @@ pub(crate) fn execute<'c, E: StorageEngine>(
             Outcome::Counted(counted)
         }
         // A store travels with its value, see `store`; the rest is no single answer, see `Reply`.
-        Request::Store { .. } | Request::Stats { .. } | Request::Admin { .. } => {
-            Outcome::Error(WireError::BadFormat)
-        }
+        Request::Store { .. }
+        | Request::Stats { .. }
+        | Request::Watch { .. }
+        | Request::Admin { .. } => Outcome::Error(WireError::BadFormat),
         Request::FlushAll { delay } => flush_all(delay, context),
         Request::FlushGroup { prefix } => flush_group(prefix, context),
         Request::Version => Outcome::Version(MEMCACHED_LEVEL),
@@ -103,7 +108,7 @@ pub(crate) fn store<'c, E: StorageEngine>(
     context: &'c mut Context<'_, E>,
 ) -> Outcome<ItemOf<'c, E>> {
     let hashed = ahead.key(key, context.access);
-    context.prefixes.note(key, Asked::Set);
+    context.note_set(key, style);
     context.look(hashed, Kinds::FETCHERS);
     let (sent, stored) = match value {
         Value::Whole(bytes) => (bytes.len(), context.access.store(hashed, how, bytes, context.now)),
@@ -144,6 +149,14 @@ impl<E: StorageEngine> Context<'_, E> {
     fn look(&mut self, key: Key<'_>, kinds: Kinds) -> Option<Seen> {
         let events = self.events;
         events.wanted.meet(kinds).then(|| events.look(self.access, key, self.now)).flatten()
+    }
+
+    /// Counts a store by its key's prefix.
+    #[inline]
+    pub(crate) fn note_set(&self, key: &[u8], style: &Style<'_>) {
+        if !style.is_meta() {
+            self.prefixes.note(key, Asked::Set);
+        }
     }
 
     /// Tells of a store of `sent` bytes, if somebody watches stores.

@@ -1,6 +1,6 @@
 //! What only the server around a session knows or can do.
 
-use mcache_base::{ClassStat, Stat};
+use mcache_base::{ClassStat, Now, Stat};
 use mcache_protocol::StatLine;
 
 /// The server around a session.
@@ -14,6 +14,10 @@ pub trait Host: Sync {
 
     /// What the server says of itself in `stats mcache`.
     fn figures(&self) -> Vec<StatLine>;
+
+    /// Lines of `stats conns`: of some connections whose numbers are higher than `after`, in the
+    /// order of their numbers; and the last one's number, unless that was all.
+    fn connections(&self, after: i32, now: Now) -> (Vec<StatLine>, Option<i32>);
 
     /// The settings in force, under memcached's names, in its order.
     fn settings(&self) -> Vec<StatLine>;

@@ -14,4 +14,4 @@ mod tally;
 pub use events::{EventLog, Events, Kinds};
 pub use host::{ClockMove, Host};
 pub use prefixes::Prefixes;
-pub use session::{Context, Next, Served, Session};
+pub use session::{Awaited, Context, Next, Served, Session};

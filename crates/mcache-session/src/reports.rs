@@ -84,6 +84,9 @@ pub(crate) fn stats<E: StorageEngine, I>(
             Reply::List(Box::new(Dump::new(List::sizes(style), Classes::ALL)))
         }
         b"sizes" => lines(vec![stat_line("sizes_status", "disabled")]),
+        b"conns" if !matches!(style, Style::Binary(_)) => {
+            Reply::List(Box::new(Dump::new(List::Connections { after: -1 }, Classes::ALL)))
+        }
         b"detail" => detail(rest, style, context),
         b"cachedump" if !matches!(style, Style::Binary(_)) => cachedump(rest, context),
         b"mcache" => lines(mcache(context)),

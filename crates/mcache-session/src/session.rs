@@ -3,7 +3,6 @@
 use mcache_base::limits::{KEY_MAX, REQUEST_BUFFERED_MAX};
 use mcache_base::{ClassCounters, Counters, Now, Outgoing};
 use mcache_protocol::output::Mark;
-use mcache_protocol::request::Admin;
 use mcache_protocol::{
     Codec, Decoded, KeyScratch, Outcome, Output, Protocols, Request, Style, WireError,
 };
@@ -52,7 +51,7 @@ pub struct Served {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// More bytes: what is left of the input is not a whole request.
-    Receive,
+    Receive(Awaited),
     /// Its next turn: it has used up this one.
     Turn,
     /// Room: so many answers wait to be sent that it stopped serving.
@@ -63,6 +62,17 @@ pub enum Next {
     Abort,
     /// To follow events of these kinds; nothing is owed.
     Watch(Kinds),
+}
+
+/// What the bytes belong to that a session waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// A command.
+    Command,
+    /// The value of a command that has arrived.
+    Value,
+    /// A value that was refused, to be thrown away.
+    Refused,
 }
 
 /// One connection's conversation.
@@ -109,18 +119,18 @@ enum Step {
 }
 
 impl<'a, E: StorageEngine> Context<'a, E> {
+    /// Tells of the command at the front of `rest`, if somebody watches commands.
+    #[inline]
+    fn note_command(&self, rest: &[u8]) {
+        if self.events.wanted.meet(Kinds::COMMANDS) {
+            self.events.command(rest);
+        }
+    }
+
     /// Where this turn's requests are counted.
     #[inline]
     pub(crate) fn tally(&self) -> Tally<'a> {
         Tally { counters: self.counters, classes: self.classes }
-    }
-}
-
-impl Step {
-    /// Bytes that are done with.
-    fn consumed(&self) -> usize {
-        let (Self::Consumed(bytes) | Self::Wait(bytes, _)) = self;
-        *bytes
     }
 }
 
@@ -150,7 +160,7 @@ impl<E: StorageEngine> Session<E> {
             }
             let rest = input.get(consumed..).unwrap_or_default();
             if rest.is_empty() && !matches!(self.state, State::Dump(_)) {
-                return Served { consumed, next: Next::Receive };
+                return Served { consumed, next: Next::Receive(self.awaited()) };
             }
             // A key list is one request: torn between turns, its answers could not be taken back.
             if !self.codec.in_list() {
@@ -159,7 +169,6 @@ impl<E: StorageEngine> Session<E> {
                 }
                 left -= 1;
             }
-            let begins = matches!(self.state, State::Command) && !self.codec.in_list();
             let step = match self.state {
                 State::Command => {
                     turn.ahead.look(&self.codec, rest, consumed, context.access);
@@ -169,9 +178,6 @@ impl<E: StorageEngine> Session<E> {
                 State::Skip(left) => self.skip(left, rest.len()),
                 State::Dump(_) => self.dump(out, context),
             };
-            if begins && context.events.wanted.meet(Kinds::COMMANDS) && step.consumed() > 0 {
-                context.events.command(rest);
-            }
             match step {
                 Step::Consumed(bytes) => consumed += bytes,
                 Step::Wait(bytes, next) => return Served { consumed: consumed + bytes, next },
@@ -189,15 +195,18 @@ impl<E: StorageEngine> Session<E> {
         context: &mut Context<'_, E>,
     ) -> Step {
         let Turn { answered, ahead, scratch } = turn;
-        if !self.codec.in_list() {
+        let begins = !self.codec.in_list();
+        if begins {
             *answered = out.mark();
         }
-        match self.codec.decode(rest, scratch) {
-            Decoded::Request {
-                request: request @ (Request::Stats { .. } | Request::Admin { .. }),
-                style,
-                size,
-            } => self.administer(&request, &style, size, out, context),
+        let decoded = self.codec.decode(rest, scratch);
+        if begins && !matches!(decoded, Decoded::NeedMore | Decoded::Body { .. }) {
+            context.note_command(rest);
+        }
+        match decoded {
+            Decoded::Request { request, style, size } if request.is_to_server() => {
+                self.administer(&request, &style, size, out, context)
+            }
             Decoded::Request { request, style, size } => {
                 let now = context.now;
                 let outcome = execute(&request, &style, ahead, context);
@@ -208,7 +217,7 @@ impl<E: StorageEngine> Session<E> {
                 if quit { Step::Wait(size, Next::Close) } else { Step::Consumed(size) }
             }
             body @ Decoded::Body { .. } => self.body(&body, rest, ahead, out, context),
-            Decoded::NeedMore => Step::Wait(0, Next::Receive),
+            Decoded::NeedMore => Step::Wait(0, Next::Receive(Awaited::Command)),
             Decoded::Refused { error, style, size, swallow, close } => {
                 out.rollback(*answered);
                 say::<E>(error, &style, out, context.now);
@@ -233,7 +242,7 @@ impl<E: StorageEngine> Session<E> {
         context: &mut Context<'_, E>,
     ) -> Step {
         let reply: Reply<ItemOf<'_, E>> = match *request {
-            Request::Admin { verb: Admin::Watch, args } => {
+            Request::Watch { args } => {
                 let refused = match Kinds::parse(args) {
                     _ if !context.host.watch_allowed() => WireError::WatchNotAllowed,
                     _ if !out.is_empty() => WireError::WatchPipelined,
@@ -278,10 +287,11 @@ impl<E: StorageEngine> Session<E> {
         context: &mut Context<'_, E>,
     ) -> Step {
         let Decoded::Body { key, store: how, style, head, body, tail } = decoded else {
-            return Step::Wait(0, Next::Receive);
+            return Step::Wait(0, Next::Receive(Awaited::Value));
         };
         let size = head + body + tail;
         if let Some(data) = rest.get(*head..size) {
+            context.note_command(rest);
             let (value, line_end) = data.split_at(*body);
             if !ends_well(line_end) {
                 say_bad_chunk::<E>(style, out, context.now);
@@ -293,8 +303,9 @@ impl<E: StorageEngine> Session<E> {
             return Step::Consumed(size);
         }
         if size <= REQUEST_BUFFERED_MAX {
-            return Step::Wait(0, Next::Receive);
+            return Step::Wait(0, Next::Receive(Awaited::Value));
         }
+        context.note_command(rest);
         let hashed = context.access.key(key);
         match context.access.reserve(hashed, how, *body, context.now) {
             Ok(reservation) => {
@@ -303,6 +314,7 @@ impl<E: StorageEngine> Session<E> {
             }
             Err(refusal) => {
                 let now = context.now;
+                context.note_set(key, style);
                 let outcome = refuse(key, how, style, *body, refusal, context);
                 Codec::encode(style, &outcome, now, out);
                 self.swallow((body + tail) as u64);
@@ -323,14 +335,14 @@ impl<E: StorageEngine> Session<E> {
         };
         let taken = arriving.reservation.fill(rest);
         if arriving.reservation.missing() > 0 {
-            return Step::Wait(taken, Next::Receive);
+            return Step::Wait(taken, Next::Receive(Awaited::Value));
         }
         let mut scratch = [0; KEY_MAX];
         let Decoded::Body { tail, .. } = self.codec.decode(&arriving.head, &mut scratch) else {
             return Step::Wait(taken, Next::Abort);
         };
         let Some(line_end) = rest.get(taken..taken + tail) else {
-            return Step::Wait(taken, Next::Receive);
+            return Step::Wait(taken, Next::Receive(Awaited::Value));
         };
         let well = ends_well(line_end);
         let State::Value(arriving) = std::mem::replace(&mut self.state, State::Command) else {
@@ -356,6 +368,15 @@ impl<E: StorageEngine> Session<E> {
         let skipped = left.min(available as u64);
         self.swallow(left - skipped);
         Step::Consumed(skipped as usize)
+    }
+
+    /// What the next bytes belong to.
+    fn awaited(&self) -> Awaited {
+        match self.state {
+            State::Command | State::Dump(_) => Awaited::Command,
+            State::Value(_) => Awaited::Value,
+            State::Skip(_) => Awaited::Refused,
+        }
     }
 
     fn swallow(&mut self, bytes: u64) {

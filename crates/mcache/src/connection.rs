@@ -1,28 +1,27 @@
 //! A socket's session and how its bytes travel: the only join of motion and meaning.
 
-use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use mcache_base::Stat;
-use mcache_net::socket::Ends;
 use mcache_net::{ConnectionId, Driver, Received};
 use mcache_protocol::{Output, Protocols};
-use mcache_session::{Context, Kinds, Next, Served, Session};
+use mcache_session::{Awaited, Context, Kinds, Next, Served, Session};
 use mcache_store::StorageEngine;
 
 use crate::outputs::Answers;
+use crate::roster::{Entry, State};
 use crate::watch::Watcher;
 
 /// One connection. Idle, it holds no buffer: bytes arrive in the worker's.
 pub struct Connection<E: StorageEngine> {
     session: Session<E>,
-    /// Received bytes, the first `taken` of which the session is done with. While it is hungry
+    /// Received bytes, the first `taken` of which the session is done with. While it awaits more
     /// `taken` is 0 and the rest is the beginning of a request.
     pending: Vec<u8>,
     taken: usize,
-    /// The session has looked at all that is pending and wants more.
-    hungry: bool,
+    /// The session has looked at all that is pending and wants more, of this.
+    awaits: Option<Awaited>,
     /// More bytes may have arrived than were received.
     arrived: bool,
     /// Answers of a turn that was used up, to be sent together with the next turn's.
@@ -31,12 +30,8 @@ pub struct Connection<E: StorageEngine> {
     pub waits: Waits,
     /// Set once the connection watches: it has nothing to ask any more.
     pub watcher: Option<Arc<Watcher>>,
-    /// Whose connection it is, and where it was accepted.
-    pub ends: Ends,
-    /// The socket's descriptor: the number under which reports know the connection.
-    pub descriptor: RawFd,
-    /// When bytes were last received or a slow send ended, by the cache's clock.
-    pub active_ms: u64,
+    /// What others see of it: it is active when bytes are received or a slow send ends.
+    pub entry: Arc<Entry>,
 }
 
 /// What a connection waits for.
@@ -101,20 +96,18 @@ pub enum Turn {
 }
 
 impl<E: StorageEngine> Connection<E> {
-    /// A connection that was accepted at `now_ms` by the cache's clock.
-    pub fn new(protocols: Protocols, descriptor: RawFd, ends: Ends, now_ms: u64) -> Self {
+    /// A connection that was just accepted.
+    pub fn new(protocols: Protocols, entry: Arc<Entry>) -> Self {
         Self {
             session: Session::new(protocols),
             pending: Vec::new(),
             taken: 0,
-            hungry: true,
+            awaits: Some(Awaited::Command),
             arrived: false,
             answers: None,
             waits: Waits::Peer,
             watcher: None,
-            descriptor,
-            ends,
-            active_ms: now_ms,
+            entry,
         }
     }
 
@@ -147,18 +140,19 @@ impl<E: StorageEngine> Connection<E> {
         out: &mut Output<E::Pin>,
         context: &mut Context<'_, E>,
     ) -> Turn {
-        if !self.hungry {
+        let Some(awaited) = self.awaits else {
+            self.entry.is_now(State::Serving);
             let input = self.pending.get(self.taken..).unwrap_or_default();
             let Some(served) = serve(&mut self.session, input, out, context) else {
                 return Turn::Panicked;
             };
             self.taken += served.consumed;
-            if served.next == Next::Receive || self.taken >= self.pending.len() {
+            if matches!(served.next, Next::Receive(_)) || self.taken >= self.pending.len() {
                 self.pending = self.pending.get(self.taken..).unwrap_or_default().to_vec();
                 self.taken = 0;
             }
             return self.settle(served.next);
-        }
+        };
         // What is pending is the beginning of a request, and short: put it before the new bytes.
         let kept = self.pending.len();
         if kept >= buffer.len() {
@@ -170,12 +164,14 @@ impl<E: StorageEngine> Connection<E> {
             Received::Bytes(received) => received,
             Received::Nothing => {
                 self.arrived = false;
+                self.entry.is_now(awaited.into());
                 return Turn::Nothing;
             }
             Received::Closed => return Turn::Gone(Reason::Normal),
         };
         self.arrived = received == room.len();
-        self.active_ms = context.now.clock_ms;
+        self.entry.was_active(context.now.clock_ms);
+        self.entry.is_now(State::Serving);
         context.counters.add(Stat::bytes_read, received as u64);
         let input = &buffer[..kept + received];
         let Some(served) = serve(&mut self.session, input, out, context) else {
@@ -187,10 +183,16 @@ impl<E: StorageEngine> Connection<E> {
 
     /// Notes what the session waits for.
     fn settle(&mut self, next: Next) -> Turn {
-        self.hungry = next == Next::Receive;
+        self.awaits = None;
         match next {
-            Next::Receive if self.arrived => Turn::More,
-            Next::Receive => Turn::Served,
+            Next::Receive(awaited) => {
+                self.awaits = Some(awaited);
+                if self.arrived {
+                    return Turn::More;
+                }
+                self.entry.is_now(awaited.into());
+                Turn::Served
+            }
             Next::Send => Turn::More,
             Next::Turn => Turn::Yielded,
             Next::Close => Turn::Last(Reason::Normal),

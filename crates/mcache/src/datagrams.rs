@@ -116,7 +116,7 @@ impl<E: StorageEngine> DatagramServer<E> {
             match served.next {
                 Next::Turn | Next::Send => {}
                 Next::Watch(_) => self.answer.extend_from_slice(b"ERROR\r\n"),
-                Next::Receive | Next::Close | Next::Abort => return true,
+                Next::Receive(_) | Next::Close | Next::Abort => return true,
             }
         }
     }

@@ -3,9 +3,9 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
-use mcache_base::limits::RECEIVE_CHUNK;
+use mcache_base::limits::{CONNECTIONS_STEP, RECEIVE_CHUNK};
 use mcache_base::stats::Source;
-use mcache_base::{ClassStat, MEMCACHED_LEVEL, Stat};
+use mcache_base::{ClassStat, MEMCACHED_LEVEL, Now, Stat};
 use mcache_protocol::StatLine;
 use mcache_session::{ClockMove, Host};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -39,6 +39,12 @@ impl Host for Shared {
         ]
         .map(|(name, value)| StatLine { name: name.to_owned(), value })
         .into()
+    }
+
+    fn connections(&self, after: i32, now: Now) -> (Vec<StatLine>, Option<i32>) {
+        let mut lines = Vec::new();
+        let next = self.roster.report(after, CONNECTIONS_STEP, now.clock_ms, &mut lines);
+        (lines, next)
     }
 
     fn settings(&self) -> Vec<StatLine> {

@@ -14,6 +14,7 @@ pub mod network;
 pub mod options;
 mod outputs;
 pub mod privileges;
+mod roster;
 pub mod server;
 pub mod settings;
 mod shared;

@@ -46,7 +46,7 @@ impl Server {
         }
         let mailboxes: Arc<[_]> =
             drivers.iter().map(|driver| Mailbox::new(driver.waker())).collect();
-        let shared = Arc::new(Shared::new(options));
+        let shared = Arc::new(Shared::new(options, listeners.sockets().collect()));
         let datagrams = listeners.take_datagrams();
         let udp = if datagrams.is_empty() { None } else { Some(Datagrams::new(datagrams)?) };
         let own: Vec<_> = udp.iter().map(Datagrams::waker).chain([listeners.waker()]).collect();

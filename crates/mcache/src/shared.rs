@@ -1,5 +1,6 @@
 //! What a server's threads share: counts, clock, options and the sign to stop.
 
+use std::os::fd::RawFd;
 use std::sync::atomic::{
     AtomicBool, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
@@ -8,11 +9,13 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use mcache_base::{ClassCounters, Counters};
+use mcache_net::ListenAddress;
 use mcache_protocol::StatLine;
 use mcache_session::Prefixes;
 
 use crate::clock::Clock;
 use crate::options::ServerOptions;
+use crate::roster::{Entry, Roster};
 use crate::watch::Watch;
 
 /// What a server's threads share.
@@ -31,6 +34,8 @@ pub struct Shared {
     pub settings: Mutex<Vec<StatLine>>,
     /// Requests that panicked; each cost its connection.
     pub panics: AtomicU64,
+    /// What the sockets are doing.
+    pub roster: Roster,
     /// Who watches.
     pub watch: Watch,
     /// The connections.
@@ -61,14 +66,20 @@ pub struct Connections {
 
 impl Shared {
     /// The state of a server that is about to start.
-    pub fn new(options: ServerOptions) -> Self {
+    ///
+    /// `found`: the sockets that it is found at, by their descriptors.
+    pub fn new(options: ServerOptions, found: Vec<(RawFd, ListenAddress)>) -> Self {
+        let clock = Clock::start();
+        let now_ms = clock.now().clock_ms;
+        let found = found.into_iter().map(|(socket, at)| Entry::found(socket, at, now_ms));
         Self {
+            roster: Roster::new(options.threads, found),
             watch: Watch::new(
                 options.threads,
                 options.watch_log_bytes,
                 options.watcher_buffer_bytes,
             ),
-            clock: Clock::start(),
+            clock,
             counters: (0..=options.threads).map(|_| Counters::default()).collect(),
             classes: (0..=options.threads).map(|_| ClassCounters::default()).collect(),
             prefixes: Prefixes::new(options.prefix_delimiter, options.count_prefixes),

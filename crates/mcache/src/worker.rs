@@ -20,6 +20,7 @@ use crate::connection::{Connection, Reason, Turn, Waits};
 use crate::mailbox::{Letters, Mailbox, Newcomer, Place};
 use crate::options::IdlePolicy;
 use crate::outputs::{Answers, Outputs};
+use crate::roster::{Entry, Role, State};
 use crate::shared::Shared;
 
 /// How often idle connections are looked for.
@@ -119,7 +120,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             Event::Sent(id, out) => {
                 self.outputs.keep(out);
                 let Some(connection) = self.connection(id) else { return };
-                connection.active_ms = now.clock_ms;
+                connection.entry.was_active(now.clock_ms);
                 match connection.waits {
                     Waits::SentLast(reason) => self.close(id, reason),
                     _ if connection.watcher.is_some() => {
@@ -154,7 +155,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             events: Events {
                 wanted: self.shared.watch.wanted(),
                 log: &log,
-                connection: connection.descriptor,
+                connection: connection.entry.descriptor,
             },
             requests_per_turn: self.shared.options.requests_per_turn,
         };
@@ -208,6 +209,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             }
             Send::UnderWay => {
                 if let Some(connection) = self.connection(id) {
+                    connection.entry.is_now(State::Sending);
                     connection.waits = last.map_or(Waits::Sent, Waits::SentLast);
                 }
             }
@@ -239,6 +241,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     fn serve_watcher(&mut self, id: ConnectionId) {
         let Some(Some(connection)) = self.connections.get_mut(id.0) else { return };
         connection.waits = Waits::Events;
+        connection.entry.is_now(State::Watching);
         match connection.discard(id, &mut self.driver, &mut self.buffer) {
             Turn::Gone(reason) => self.close(id, reason),
             Turn::More => {
@@ -268,10 +271,12 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             return;
         }
         let Some(connection) = self.connection(id) else { return };
-        let descriptor = connection.descriptor;
-        let (address, port, transport) = match &connection.ends.peer {
-            End::Tcp(peer) => (peer.ip().to_string(), peer.port(), "tcp"),
-            End::Unix(_) => ("unix".to_owned(), 0, "local"),
+        let descriptor = connection.entry.descriptor;
+        let (address, port, transport) = match &connection.entry.role {
+            Role::Connected(Ends { peer: End::Tcp(peer), .. }) => {
+                (peer.ip().to_string(), peer.port(), "tcp")
+            }
+            _ => ("unix".to_owned(), 0, "local"),
         };
         self.shared.watch.log(self.index).log(Kinds::CONNECTIONS, &mut |line| {
             let what = if end.is_some() { "conn_close" } else { "conn_new" };
@@ -315,9 +320,10 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
                 if self.connections.len() <= id.0 {
                     self.connections.resize_with(id.0 + 1, || None);
                 }
+                let entry = Arc::new(Entry::connected(descriptor, ends, now.clock_ms));
+                self.shared.roster.enter(self.index, entry.clone());
                 let protocols = self.shared.options.protocols;
-                self.connections[id.0] =
-                    Some(Connection::new(protocols, descriptor, ends, now.clock_ms));
+                self.connections[id.0] = Some(Connection::new(protocols, entry));
                 self.held += 1;
                 self.note(id, None);
             }
@@ -379,7 +385,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         self.connections.iter().enumerate().filter_map(|(index, connection)| {
             let connection = connection.as_ref()?;
             let idle = connection.waits == Waits::Peer;
-            idle.then_some((connection.active_ms, ConnectionId(index)))
+            idle.then_some((connection.entry.active_ms(), ConnectionId(index)))
         })
     }
 
@@ -399,6 +405,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             if let Some(watcher) = &connection.watcher {
                 self.shared.watch.remove(watcher);
             }
+            self.shared.roster.leave(self.index, connection.entry.descriptor);
             self.driver.close(id);
             self.held -= 1;
         }

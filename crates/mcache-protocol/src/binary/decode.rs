@@ -134,6 +134,7 @@ impl<'b> Frame<'b> {
             | Operation::Inspect
             | Operation::FlushGroup
             | Operation::Verbosity
+            | Operation::Watch
             | Operation::Admin(_) => return None,
         };
         Some(Decoded::Request { request, style: self.style, size: self.len() })

@@ -118,6 +118,7 @@ fn words(operation: Operation, rest: &[u8], noreply: bool) -> Request<'_> {
     let args = if noreply { trim_end(args.strip_suffix(b"noreply").unwrap_or(args)) } else { args };
     match operation {
         Operation::Stats => Request::Stats { args },
+        Operation::Watch => Request::Watch { args },
         Operation::Admin(verb) => Request::Admin { verb, args },
         Operation::Version => Request::Version,
         Operation::Quit => Request::Quit,
