@@ -1,7 +1,7 @@
 //! The arena: memory cut into segments, and what is known of each.
 
 use std::io;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use mcache_base::Expiry;
@@ -235,17 +235,18 @@ impl Arena {
         self.note_expiry(location, expiry);
     }
 
-    /// Notes that a record's item may expire earlier than any other of its segment.
+    /// Notes that a record's item may expire earlier than any other of its segment. The expiry
+    /// stands in the record.
     pub fn note_expiry(&self, location: Location, expiry: Expiry) {
         let due_ms = match expiry {
             Expiry::Never => return,
             Expiry::Clock(deadline_ms) => deadline_ms,
             Expiry::Unix(_) => 0, // follows the wall clock, which may step: always worth a look
         };
+        // Always a read-modify-write: either upkeep's comes later and sees what stands in the
+        // record, or this one comes later and is kept.
         let expires_ms = &self.segment(self.segment_of(location)).expires_ms;
-        if due_ms < expires_ms.load(Relaxed) {
-            expires_ms.fetch_min(due_ms, Relaxed);
-        }
+        expires_ms.fetch_min(due_ms, AcqRel);
     }
 
     /// Notes that a record died. Returns whether it was the segment's last.

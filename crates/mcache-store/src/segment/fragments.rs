@@ -8,8 +8,9 @@ use mcache_base::{Expiry, Now};
 use super::SegmentStorageEngine;
 use super::access::{Class, SegmentAccess};
 use super::arena::SegmentId;
+use super::draft::write_fragment;
 use super::index::Location;
-use super::record::{FRAGMENT_ENTRY, Record, fragment_size, write_fragment};
+use super::record::{FRAGMENT_ENTRY, Record, fragment_size};
 
 /// Fragments that are written and belong to no item yet: their segments are held still, and if
 /// no item takes them, they are buried.

@@ -7,6 +7,8 @@
 mod access;
 #[allow(unsafe_code)] // walks segments and hands out records
 mod arena;
+#[allow(unsafe_code)] // writes records' bytes
+mod draft;
 mod epoch;
 #[allow(unsafe_code)] // writes fragments
 mod fragments;
@@ -174,7 +176,12 @@ impl SegmentStorageEngine {
     fn present(&self, location: Location) -> Present {
         let base = self.arena.base_of(location);
         let record = self.record(location);
-        Present { location, sequence: record.sequence(base), expiry: record.expiry() }
+        Present {
+            location,
+            sequence: record.sequence(base),
+            checksum: record.checksum(),
+            expiry: record.expiry(),
+        }
     }
 
     #[inline]

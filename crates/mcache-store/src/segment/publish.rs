@@ -5,8 +5,8 @@ use mcache_base::operation::Refusal;
 use mcache_base::{Expiry, Key, Now};
 
 use super::access::{Class, SegmentAccess};
+use super::draft::{Blueprint, Draft};
 use super::index::Location;
-use super::record::{Blueprint, Draft};
 use super::recycle::{DeadPlace, Held};
 use super::room::Room;
 use crate::eviction::Standing;
@@ -26,8 +26,10 @@ pub(super) enum Expected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Present {
     pub(super) location: Location,
-    /// Tells it from another at the same place.
+    /// Tells it from another at the same place, together with the checksum: an item that is only
+    /// marked keeps its sequence number, and may come back to a place that it had.
     pub(super) sequence: u64,
+    pub(super) checksum: u32,
     /// The one attribute that changes in place.
     pub(super) expiry: Expiry,
 }

@@ -8,13 +8,12 @@ use mcache_base::{Expiry, Now, Stat, slab_class};
 
 use super::SegmentStorageEngine;
 use super::arena::{Open, SegmentId};
+use super::draft::{Blueprint, Draft, write_fragment};
 use super::epoch::{Epochs, Member};
 use super::index::Location;
 use super::pool::Taker;
 use super::publish::is_near;
-use super::record::{
-    Blueprint, Draft, FRAGMENT_ENTRY, INLINE_MAX, Record, fragment_size, write_fragment,
-};
+use super::record::{FRAGMENT_ENTRY, INLINE_MAX, Record, fragment_size};
 use super::recycle::Closed;
 use crate::eviction::{Candidate, QUEUES, SegmentPolicy, Standing, Verdict};
 use crate::observer::Evicted;

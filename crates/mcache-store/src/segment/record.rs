@@ -28,165 +28,6 @@ use super::memory::Mapping;
 use crate::eviction::FREQUENCY_MAX;
 use crate::semantics::Attributes;
 
-/// What a record is to be: everything but its bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Blueprint {
-    /// The item's attributes; `cas` only if `own_cas`.
-    pub attributes: Attributes,
-    /// The client's own cas unique, instead of the sequence number.
-    pub own_cas: bool,
-    /// The sequence number is too far from the segment's base to be written as a distance.
-    pub full_sequence: bool,
-    /// The inline bytes are a list of fragments.
-    pub fragmented: bool,
-    /// Frequency mark to begin with.
-    pub frequency: u32,
-    /// Heat, 0 to 15. Not under the checksum: it only steers eviction.
-    pub heat: u32,
-}
-
-impl Blueprint {
-    fn word(&self, key_len: usize, inline_len: usize) -> u32 {
-        let mut word = key_len as u32 | (inline_len as u32) << 8;
-        word |= FREQUENCY_ONE * self.frequency.min(FREQUENCY_MAX);
-        if self.attributes.fetched {
-            word |= FETCHED;
-        }
-        if self.attributes.expiry != Expiry::Never {
-            word |= HAS_EXPIRY;
-        }
-        if self.attributes.flags != 0 {
-            word |= HAS_FLAGS;
-        }
-        if self.extra() != 0 {
-            word |= HAS_EXTRA;
-        }
-        word
-    }
-
-    fn extra(&self) -> u16 {
-        let bit = |on: bool, bit: u16| if on { bit } else { 0 };
-        bit(self.fragmented, FRAGMENTED)
-            | bit(self.attributes.stale, STALE)
-            | bit(self.attributes.token_sent, TOKEN_SENT)
-            | bit(self.attributes.binary_key, BINARY_KEY)
-            | bit(self.own_cas, OWN_CAS)
-            | bit(self.full_sequence, FULL_SEQUENCE)
-    }
-
-    /// Whether the record can be given this expiry in place.
-    pub fn has_room_for(&self, expiry: Expiry) -> bool {
-        self.attributes.expiry != Expiry::Never || expiry == Expiry::Never
-    }
-
-    /// Bytes that the record takes at least and at most, wherever it begins.
-    pub fn size_range(&self, key_len: usize, inline_len: usize) -> (usize, usize) {
-        let aligned = self.size_at(0, key_len, inline_len);
-        if self.attributes.expiry == Expiry::Never {
-            return (aligned, aligned); // nothing in it is aligned to more than its begin
-        }
-        // The expiry's padding is largest where the optional fields end right behind a multiple
-        // of 8: the two alignments that a record can have cover it.
-        let other = self.size_at(ALIGN, key_len, inline_len);
-        (aligned.min(other), aligned.max(other))
-    }
-
-    /// Bytes that the record takes at most, wherever it begins.
-    pub fn size_max(&self, key_len: usize, inline_len: usize) -> usize {
-        self.size_range(key_len, inline_len).1
-    }
-
-    /// Bytes that the record takes at `at`.
-    pub fn size_at(&self, at: usize, key_len: usize, inline_len: usize) -> usize {
-        Layout::of(at, self.word(key_len, inline_len), self.extra()).end
-    }
-}
-
-/// A record that is being written, seen by nobody else.
-pub struct Draft<'m> {
-    memory: &'m Mapping,
-    at: usize,
-    layout: Layout,
-    word: u32,
-    full_sequence: bool,
-    heat: u32,
-    checksum: u32,
-}
-
-impl<'m> Draft<'m> {
-    /// Writes a record's bytes, all but its sequence number.
-    ///
-    /// # Safety
-    /// The `blueprint.size_at(at, ..)` bytes at `at` belong to the caller alone until
-    /// [`Draft::complete`] is called, and nothing writes to them afterwards.
-    pub unsafe fn write<'i>(
-        memory: &'m Mapping,
-        at: usize,
-        blueprint: &Blueprint,
-        key: &[u8],
-        inline: impl IntoIterator<Item = &'i [u8]> + Clone,
-    ) -> Self {
-        let attributes = &blueprint.attributes;
-        let inline_len = inline.clone().into_iter().map(<[u8]>::len).sum();
-        let word = blueprint.word(key.len(), inline_len);
-        let extra = blueprint.extra();
-        let layout = Layout::of(at, word, extra);
-        let mut checksum = crc32c::crc32c(&(word & !MUTABLE).to_le_bytes());
-        let mut put = |position: usize, bytes: &[u8]| {
-            checksum = crc32c::crc32c_append(checksum, bytes);
-            // SAFETY: inside the range that is the caller's.
-            unsafe { memory.write(at + position, bytes) };
-        };
-        if extra != 0 {
-            put(HEADER, &extra.to_le_bytes());
-        }
-        if blueprint.own_cas {
-            put(layout.own_cas, &attributes.cas.to_le_bytes());
-        }
-        if attributes.flags != 0 {
-            put(layout.flags, &attributes.flags.to_le_bytes());
-        }
-        put(layout.key, key);
-        let mut position = layout.inline;
-        for piece in inline {
-            put(position, piece);
-            position += piece.len();
-        }
-        let full_sequence = blueprint.full_sequence;
-        let heat = blueprint.heat;
-        let draft = Self { memory, at, layout, word, full_sequence, heat, checksum };
-        draft.mark(attributes);
-        draft
-    }
-
-    /// Gives the record its last access and expiry anew: they may have changed since.
-    pub fn mark(&self, attributes: &Attributes) {
-        let seconds = (attributes.accessed_ms / 1000) as u16;
-        self.memory.u16(self.at + 8).store(seconds, Relaxed);
-        if self.word & HAS_EXPIRY != 0 {
-            let cell = self.memory.u64(self.at + self.layout.expiry);
-            cell.store(pack_expiry(attributes.expiry), Relaxed);
-        }
-    }
-
-    /// Completes the record with its sequence number: from here on it is valid.
-    pub fn complete(self, sequence: u64, base: u64) {
-        let checksum = crc32c::crc32c_append(self.checksum, &sequence.to_le_bytes());
-        let distance = sequence.wrapping_sub(base) as u32;
-        self.memory.u32(self.at + 4).store(distance, Relaxed);
-        // SAFETY: still the caller's alone, as `write` demanded.
-        unsafe {
-            if self.full_sequence {
-                let at = self.at + self.layout.sequence;
-                self.memory.write(at, &sequence.to_le_bytes());
-            }
-            let checksum = checksum & CHECKSUM | self.heat << HEAT_SHIFT;
-            self.memory.write(self.at + 10, &checksum.to_le_bytes());
-        }
-        self.memory.u32(self.at).store(self.word | LIVE, Release);
-    }
-}
-
 /// A record that is complete.
 #[derive(Clone, Copy)]
 pub struct Record<'m> {
@@ -348,6 +189,12 @@ impl<'m> Record<'m> {
         self.stored_checksum(10) >> HEAT_SHIFT
     }
 
+    /// The checksum that it was completed with.
+    #[inline]
+    pub fn checksum(&self) -> u32 {
+        self.stored_checksum(10) & CHECKSUM
+    }
+
     /// Notes a fetch. Writes only what changes, so that a hot item's line stays shared.
     #[inline]
     pub fn note_fetch(&self, now: Now) {
@@ -404,7 +251,7 @@ impl<'m> Record<'m> {
         }
         add(layout.key, key_len(self.word) + inline_len(self.word));
         checksum = crc32c::crc32c_append(checksum, &self.sequence(base).to_le_bytes());
-        self.stored_checksum(10) & CHECKSUM == checksum & CHECKSUM
+        self.checksum() == checksum & CHECKSUM
     }
 
     /// The entries of the list of fragments: location and length of each.
@@ -494,40 +341,13 @@ pub fn fragment_size(len: usize) -> usize {
     (FRAGMENT_HEADER + len).next_multiple_of(ALIGN)
 }
 
-/// Writes a fragment.
-///
-/// # Safety
-/// The `fragment_size(data.len())` bytes at `at` belong to the caller alone, and nothing writes
-/// to them afterwards.
-pub unsafe fn write_fragment(memory: &Mapping, at: usize, owner: u64, data: &[u8]) {
-    memory.u32(at + 4).store(data.len() as u32, Relaxed);
-    // SAFETY: the caller's alone.
-    unsafe {
-        memory.write(at + 8, &fragment_checksum(owner, data).to_le_bytes());
-        memory.write(at + 12, &owner.to_le_bytes());
-        memory.write(at + FRAGMENT_HEADER, data);
-    }
-    memory.u32(at).store(LIVE, Release);
-}
-
-/// Longest filler, in bytes.
-pub const FILLER_MAX: usize = INLINE_MAX * ALIGN;
-
-/// Makes a filler of a dead place, or of a part of one, with one store: `size` is a multiple of
-/// [`ALIGN`] and at most [`FILLER_MAX`].
-///
-/// # Safety
-/// The `size` bytes at `at` belong to the caller alone.
-pub unsafe fn write_filler(memory: &Mapping, at: usize, size: usize) {
-    memory.u32(at).store(DEAD | ((size / ALIGN) as u32) << 8, Release);
-}
-
-fn fragment_checksum(owner: u64, data: &[u8]) -> u32 {
+/// The checksum of a fragment.
+pub fn fragment_checksum(owner: u64, data: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&owner.to_le_bytes()), data)
 }
 
 /// An expiry in a cell: even for the cache's clock, odd for Unix time, all ones for never.
-fn pack_expiry(expiry: Expiry) -> u64 {
+pub fn pack_expiry(expiry: Expiry) -> u64 {
     match expiry {
         Expiry::Never => u64::MAX,
         Expiry::Clock(deadline_ms) => deadline_ms.min(u64::MAX >> 2) << 1,
@@ -545,6 +365,7 @@ fn unpack_expiry(packed: u64) -> Expiry {
 
 #[cfg(test)]
 mod tests {
+    use super::super::draft::{Blueprint, Draft, FILLER_MAX, write_filler, write_fragment};
     use super::super::memory::PAGE;
     use super::*;
 

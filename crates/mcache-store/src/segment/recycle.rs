@@ -21,13 +21,15 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use super::SegmentStorageEngine;
 use super::access::{Class, SegmentAccess};
 use super::arena::{Arena, SegmentId};
+use super::draft::{FILLER_MAX, write_filler};
 use super::epoch::Epochs;
 use super::index::Location;
 use super::publish::Change;
-use super::record::{ALIGN, FILLER_MAX, Record, write_filler};
+use super::record::{ALIGN, Record};
 
-/// Places that a thread remembers; it forgets the oldest.
-const PLACES: usize = 1024;
+/// Places that a thread remembers; it forgets the oldest. As many as it leaves while another
+/// thread, which the system took the processor from, keeps an epoch from ending.
+const PLACES: usize = 4096;
 
 /// Places that share an epoch.
 const BATCH: usize = 64;
@@ -76,7 +78,8 @@ impl DeadPlace {
 /// The dead places that a thread remembers: a ring in the order in which they died, whose slots
 /// are linked by size, the oldest first.
 pub(super) struct DeadPlaces {
-    ring: Box<[Slot; PLACES]>,
+    /// Grows to [`PLACES`] as it is used.
+    ring: Vec<Slot>,
     lines: Box<[Line; CLASSES]>,
     /// Which lines have slots.
     filled: [u64; CLASSES / 64],
@@ -108,7 +111,7 @@ impl DeadPlaces {
     /// None.
     pub(super) fn new() -> Self {
         Self {
-            ring: Box::new([Slot::default(); PLACES]),
+            ring: Vec::new(),
             lines: Box::new([Line { first: NONE, last: NONE }; CLASSES]),
             filled: [0; CLASSES / 64],
             epochs: [FILLING; PLACES / BATCH],
@@ -125,12 +128,8 @@ impl DeadPlaces {
             return;
         }
         let slot = self.cursor;
-        let old = self.ring[slot].place.size as usize;
-        if old > 0 {
-            self.take_first(class_of(old)); // the oldest of all is the oldest of its class
-        }
         if slot.is_multiple_of(BATCH) {
-            self.epochs[slot / BATCH] = FILLING;
+            self.begin_batch(slot);
         }
         self.ring[slot] = Slot { place, next: NONE };
         let class = class_of(place.size as usize);
@@ -146,6 +145,21 @@ impl DeadPlaces {
             self.epochs[slot / BATCH] = epochs.advance();
             self.news = true;
         }
+    }
+
+    /// Forgets what the batch from `first` on still has, to be filled anew. All at once: what
+    /// shared an epoch with it would stand in the way of all younger places of its size.
+    fn begin_batch(&mut self, first: usize) {
+        if first == self.ring.len() {
+            self.ring.resize(first + BATCH, Slot::default());
+        }
+        for slot in first..first + BATCH {
+            let size = self.ring[slot].place.size as usize;
+            if size > 0 {
+                self.take_first(class_of(size)); // the oldest of all is the oldest of its class
+            }
+        }
+        self.epochs[first / BATCH] = FILLING;
     }
 
     /// Takes a place of `least` to `most` bytes that nobody looks at and that `fits`.
@@ -257,8 +271,10 @@ impl SegmentStorageEngine {
     /// Counts the caller among the writers of a place's segment, if it may be written to.
     fn seize(&self, place: &DeadPlace, queue: usize) -> bool {
         let segment = self.arena.segment(self.arena.segment_of(place.location));
-        let turns = self.arena.turnover.load(Relaxed) - segment.turnover.load(Relaxed);
-        // What is written now should not leave with the segments that leave next.
+        let turns = self.arena.turnover.load(Relaxed);
+        let turns = turns.wrapping_sub(segment.turnover.load(Relaxed));
+        // What is written now should not leave with the segments that leave next. A segment that
+        // was opened since the turnover was read has the later reading: its place is gone too.
         let is_old = self.evict && turns as usize > self.pool.allowed() / 2;
         let distance = self.sequence.last().saturating_sub(segment.base.load(Relaxed));
         if is_old || self.arena.queue_of(place.location) != queue || distance > DISTANCE_MAX {
@@ -408,5 +424,18 @@ mod tests {
         assert_eq!(places.filled, [0; CLASSES / 64]);
         places.add(place(0, FILLER_MAX + ALIGN), &epochs);
         assert_eq!(places.filled, [0; CLASSES / 64]);
+    }
+
+    #[test]
+    fn the_oldest_are_given_while_the_ring_is_full() {
+        let (epochs, mut places) = (Epochs::default(), DeadPlaces::new());
+        let mut own = epochs.join();
+        (0..PLACES + 1).for_each(|number| places.add(place(number, 100), &epochs));
+        own.begin(&epochs);
+        for number in BATCH..PLACES {
+            let taken = places.take((100, 100), &epochs, |_| true);
+            assert_eq!(taken, Some(place(number, 100)));
+        }
+        assert_eq!(places.take((100, 100), &epochs, |_| true), None, "its batch is not full");
     }
 }

@@ -1,7 +1,7 @@
 //! What is done about once a second, and what tests verify: expired items are buried, sparse
 //! index pages and memory over the limit given back.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use mcache_base::{ClassStat, Expiry, Now, Stat, slab_class};
 
@@ -52,7 +52,7 @@ impl SegmentStorageEngine {
     fn bury_expired_in(&self, id: SegmentId, now: Now, counters: &EngineCounters) {
         let _closed = Closed::new(&self.arena, id);
         let expires_ms = &self.arena.segment(id).expires_ms;
-        expires_ms.store(u64::MAX, Relaxed);
+        expires_ms.swap(u64::MAX, AcqRel); // see `Arena::note_expiry`
         let mut next_ms = u64::MAX;
         // SAFETY: the reclaimer is held, see `bury_expired`, and the segment closed.
         unsafe {
