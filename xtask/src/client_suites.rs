@@ -76,6 +76,26 @@ const SUITES: &[Suite] = &[
         run: "MEMCACHED_HOST=127.0.0.1 MEMCACHED_PORT=11211 python -m pytest -q tests",
     },
     Suite {
+        name: "django",
+        needs: &[
+            PYTHON,
+            LIBMEMCACHED,
+            ZLIB,
+            Need::Pip("django==5.2.19"),
+            Need::Pip("pymemcache==4.0.0"),
+            Need::Pip("pylibmc==1.6.3"),
+        ],
+        tests: Tests::Sdist("django==5.2.19"),
+        // Its settings name the servers.
+        run: "cd tests && printf '%s\\n' 'from test_sqlite import *' \
+              'at = \"django.core.cache.backends.memcached.%s\"' \
+              'CACHES = {name: {\"BACKEND\": at % name, \"LOCATION\": \"127.0.0.1:11211\"}' \
+              '          for name in (\"PyMemcacheCache\", \"PyLibMCCache\")}' \
+              'CACHES[\"default\"] = CACHES[\"PyMemcacheCache\"]' \
+              >cache_servers.py && python runtests.py --settings=cache_servers --parallel=1 \
+              cache.tests.PyMemcacheCacheTests cache.tests.PyLibMCCacheTests",
+    },
+    Suite {
         name: "node-memcached",
         needs: &[
             Need::Debian("iputils-ping"),
@@ -253,7 +273,9 @@ impl<'t> Place<'t> {
         let passed = status.map_err(|error| format!("{bash:?}: {error}"))?.success();
         let said = fs::read(&log).map_err(|error| format!("{log:?}: {error}"))?;
         let said = String::from_utf8_lossy(&said);
-        let counts = |line: &&str| line.contains("pass") || line.starts_with("ok ");
+        let counts = |line: &&str| {
+            line.contains("pass") || ["ok ", "Ran "].iter().any(|start| line.starts_with(start))
+        };
         let detail = said.lines().rev().find(counts).unwrap_or_default();
         Ok((passed, detail.trim().to_owned()))
     }

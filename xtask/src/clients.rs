@@ -7,7 +7,7 @@ use mcache_conformance::{Program, TOPICS, Transport};
 use crate::shell;
 use crate::tools::{LIBMEMCACHED, Need, PYTHON, Tools, ZLIB};
 
-/// A client and the script in clients/ that puts it to use.
+/// A client, or a tool that reads statistics, and the script in clients/ that puts it to use.
 struct Client {
     name: &'static str,
     /// A topic of conformance/: the client is left out until the server speaks it.
@@ -16,6 +16,8 @@ struct Client {
     script: &'static str,
     /// Told to the script behind the server's address.
     argument: &'static str,
+    /// What the server is started with.
+    options: &'static [&'static str],
 }
 
 const CLIENTS: &[Client] = &[
@@ -25,6 +27,7 @@ const CLIENTS: &[Client] = &[
         needs: &[PYTHON, Need::Pip("pymemcache==4.0.0")],
         script: "pymemcache.test.py",
         argument: "",
+        options: &[],
     },
     Client {
         name: "pylibmc",
@@ -32,6 +35,7 @@ const CLIENTS: &[Client] = &[
         needs: &[PYTHON, LIBMEMCACHED, ZLIB, Need::Pip("pylibmc==1.6.3")],
         script: "pylibmc.test.py",
         argument: "",
+        options: &[],
     },
     Client {
         name: "pylibmc-binary",
@@ -39,6 +43,7 @@ const CLIENTS: &[Client] = &[
         needs: &[PYTHON, LIBMEMCACHED, ZLIB, Need::Pip("pylibmc==1.6.3")],
         script: "pylibmc.test.py",
         argument: "binary",
+        options: &[],
     },
     Client {
         name: "python-memcached",
@@ -46,6 +51,7 @@ const CLIENTS: &[Client] = &[
         needs: &[PYTHON, Need::Pip("python-memcached==1.62")],
         script: "python-memcached.test.py",
         argument: "",
+        options: &[],
     },
     Client {
         name: "python-binary-memcached",
@@ -53,6 +59,7 @@ const CLIENTS: &[Client] = &[
         needs: &[PYTHON, Need::Pip("python-binary-memcached==0.33.0")],
         script: "python-binary-memcached.test.py",
         argument: "",
+        options: &[],
     },
     Client {
         name: "node-memcached",
@@ -60,6 +67,7 @@ const CLIENTS: &[Client] = &[
         needs: &[Need::Npm("memcached@2.2.2")],
         script: "memcached.test.js",
         argument: "",
+        options: &[],
     },
     Client {
         name: "node-memjs",
@@ -67,6 +75,7 @@ const CLIENTS: &[Client] = &[
         needs: &[Need::Npm("memjs@1.3.2")],
         script: "memjs.test.js",
         argument: "",
+        options: &[],
     },
     Client {
         name: "libmemcached-tools",
@@ -74,6 +83,7 @@ const CLIENTS: &[Client] = &[
         needs: &[Need::Debian("libmemcached-tools")],
         script: "libmemcached-tools.test.sh",
         argument: "",
+        options: &[],
     },
     Client {
         name: "libmemcached-tools-binary",
@@ -81,6 +91,7 @@ const CLIENTS: &[Client] = &[
         needs: &[Need::Debian("libmemcached-tools")],
         script: "libmemcached-tools.test.sh",
         argument: "binary",
+        options: &[],
     },
     Client {
         name: "gomemcache",
@@ -88,6 +99,109 @@ const CLIENTS: &[Client] = &[
         needs: &[Need::Debian("golang-go"), Need::Debian("golang-github-bradfitz-gomemcache-dev")],
         script: "gomemcache.test.go",
         argument: "",
+        options: &[],
+    },
+    Client {
+        name: "meta-memcache",
+        protocol: "meta",
+        needs: &[PYTHON, Need::Pip("meta-memcache==4.3.0")],
+        script: "meta-memcache.test.py",
+        argument: "",
+        options: &[],
+    },
+    Client {
+        name: "php-memcached",
+        protocol: "text",
+        needs: &[Need::Debian("php-cli"), Need::Debian("php-memcached")],
+        script: "php-memcached.test.php",
+        argument: "",
+        options: &[],
+    },
+    Client {
+        name: "php-memcached-binary",
+        protocol: "binary",
+        needs: &[Need::Debian("php-cli"), Need::Debian("php-memcached")],
+        script: "php-memcached.test.php",
+        argument: "binary",
+        options: &[],
+    },
+    Client {
+        name: "dalli",
+        protocol: "binary",
+        needs: &[Need::Debian("ruby"), Need::Debian("ruby-dalli")],
+        script: "dalli.test.rb",
+        argument: "",
+        options: &[],
+    },
+    Client {
+        name: "cache-memcached-fast",
+        protocol: "text",
+        needs: &[Need::Debian("perl"), Need::Debian("libcache-memcached-fast-perl")],
+        script: "cache-memcached-fast.test.pl",
+        argument: "",
+        options: &[],
+    },
+    Client {
+        name: "rust-memcache-text",
+        protocol: "text",
+        needs: &[],
+        script: "rust/Cargo.toml",
+        argument: "memcache-text",
+        options: &[],
+    },
+    Client {
+        name: "rust-memcache-binary",
+        protocol: "binary",
+        needs: &[],
+        script: "rust/Cargo.toml",
+        argument: "memcache-binary",
+        options: &[],
+    },
+    Client {
+        name: "async-memcached",
+        protocol: "meta",
+        needs: &[],
+        script: "rust/Cargo.toml",
+        argument: "async-memcached",
+        options: &[],
+    },
+    Client {
+        name: "memcached-tool",
+        protocol: "text",
+        needs: &[Need::Debian("perl"), Need::Debian("memcached")],
+        script: "memcached-tool.test.sh",
+        argument: "",
+        options: &["-o", "track_sizes"],
+    },
+    Client {
+        name: "damemtop",
+        protocol: "text",
+        needs: &[
+            Need::Debian("memcached"),
+            Need::Debian("bsdutils"),
+            Need::Debian("libanyevent-perl"),
+            Need::Debian("libyaml-perl"),
+            Need::Debian("libterm-readkey-perl"),
+        ],
+        script: "damemtop.test.sh",
+        argument: "",
+        options: &[],
+    },
+    Client {
+        name: "munin",
+        protocol: "text",
+        needs: &[Need::Debian("munin-plugins-extra"), Need::Debian("libcache-memcached-perl")],
+        script: "munin.test.sh",
+        argument: "",
+        options: &[],
+    },
+    Client {
+        name: "consumers",
+        protocol: "binary",
+        needs: &[PYTHON],
+        script: "consumers.test.py",
+        argument: "",
+        options: &[],
     },
 ];
 
@@ -130,7 +244,8 @@ fn choose(names: &[String]) -> Result<Vec<&'static Client>, String> {
 
 /// Runs a client's script against a server of its own.
 fn play(client: &Client, server: &Program, tools: &Tools) -> Result<(), String> {
-    let serving = server.serve(&[])?;
+    let options: Vec<_> = client.options.iter().map(|&option| option.to_owned()).collect();
+    let serving = server.serve(&options)?;
     let script = shell::root().join("clients").join(client.script);
     let mut command = tools.interpreter(&script);
     command.arg(script).arg(serving.address());

@@ -91,6 +91,15 @@ impl Tools {
                 node.env("NODE_PATH", self.0.join("node_modules"));
                 node
             }
+            Some("php") => shell::command("php"),
+            Some("rb") => shell::command("ruby"),
+            Some("pl") => shell::command("perl"),
+            Some("toml") => {
+                let mut cargo = shell::cargo();
+                cargo.args(["run", "--quiet", "--locked", "--target-dir"]);
+                cargo.arg(self.0.join("rust")).arg("--manifest-path");
+                cargo
+            }
             Some("go") => {
                 // Debian's packages, no module proxy.
                 let mut go = shell::command("go");
