@@ -2,10 +2,13 @@
 
 use crate::shell;
 
-/// Runs the command: the first argument is the program.
+/// Runs the command: the first argument is the program; without one they are listed.
 pub fn run(arguments: &[String]) -> Result<(), String> {
-    let (program, rest) = arguments.split_first().ok_or("which? hit-ratio or icount")?;
     let mut command = shell::cargo();
-    command.args(["run", "--release", "--quiet", "--package", "mcache-bench", "--bin", program]);
-    shell::run(command.arg("--").args(rest))
+    command.args(["run", "--release", "--quiet", "--package", "mcache-bench", "--bin"]);
+    match arguments.split_first() {
+        Some((program, rest)) if program == "icount" => command.args(["icount", "--"]).args(rest),
+        _ => command.args(["mcache-bench", "--"]).args(arguments),
+    };
+    shell::run(&mut command)
 }

@@ -26,8 +26,7 @@ struct Command {
 const COMMANDS: &[Command] = &[
     Command {
         name: "bench",
-        about: "measure: hit-ratio --traces DIRECTORY [--only NAME,..] [--policy NAME,..] \
-                [--mb N,..] [--shrink N]; icount [--write] [NAME...]",
+        about: "measure: [PROGRAM ...]; without a program, lists them",
         run: bench::run,
     },
     Command {
