@@ -3,7 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A count that only rises. Each number is given once.
+///
+/// Every change draws a number: what lies beside it is read by everybody and must not move with it
+/// from processor to processor.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct Sequence(AtomicU64);
 
 impl Sequence {

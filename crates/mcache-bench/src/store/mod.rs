@@ -20,8 +20,8 @@ use mcache_store::{
 use crate::arguments::Arguments;
 use work::{Keys, Operation, Round, Work, run_threads};
 
-/// Room for all items of every case.
-const CAPACITY: u64 = 1 << 30;
+/// The default of `-m`: items of a small working set lie in many segments, as in real stores.
+const CAPACITY: u64 = 64 << 20;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
