@@ -114,3 +114,29 @@ fn of_one_tag(count: usize, engine: &Arc<SegmentStorageEngine>) -> Vec<KeyBytes>
     let keys = (0_u64..).map(random_key);
     keys.filter(|key| access.key(key).hash as u8 == 7).take(count).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use mcache_base::operation::Fetch;
+
+    use super::*;
+    use crate::store::work::NOW;
+
+    #[test]
+    fn no_keys_take_more_of_the_index_than_random_ones() {
+        const COUNT: usize = 20_000;
+        let figures = KINDS.map(|kind| {
+            let subject = Subject::new(&kind, COUNT).unwrap();
+            subject.engine.check();
+            let mut access = subject.engine.access();
+            let mut is_there =
+                |key: &&KeyBytes| access.fetch(access.key(*key), &Fetch::default(), NOW).is_ok();
+            assert_eq!(subject.work.keys().iter().filter(|key| is_there(key)).count(), COUNT);
+            let bytes = subject.engine.figures().into_iter().find(|it| it.0 == "index_bytes");
+            (kind.name, bytes.expect("a figure").1)
+        });
+        for (name, bytes) in figures {
+            assert!(bytes * 10 <= figures[0].1 * 11, "{name}: {bytes}, {figures:?}");
+        }
+    }
+}

@@ -7,6 +7,7 @@ mod arguments;
 mod clock;
 mod collide;
 mod hit_ratio;
+mod integrity;
 mod numbers;
 mod replay;
 mod store;
@@ -36,6 +37,12 @@ const PROGRAMS: &[Program] = &[
                     [--shrink N]",
         about: "miss ratios of every policy on every trace",
         run: hit_ratio::run,
+    },
+    Program {
+        name: "integrity",
+        arguments: "[--seconds N] [--mb N] [--address HOST:PORT]",
+        about: "readers and writers of all sizes at once, every byte verified",
+        run: integrity::run,
     },
     Program {
         name: "store",

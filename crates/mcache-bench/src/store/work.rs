@@ -85,6 +85,12 @@ impl Work {
         Self { keys, value: [b'v'; VALUE_LEN] }
     }
 
+    /// The keys.
+    #[cfg(test)]
+    pub fn keys(&self) -> &[KeyBytes] {
+        &self.keys
+    }
+
     /// Stores every item.
     pub fn fill<E: StorageEngine>(&self, engine: &Arc<E>) {
         let mut access = engine.access();
