@@ -106,9 +106,20 @@ impl SegmentStorageEngine {
         if self.pool.waits(&self.arena) {
             return Made::Soon;
         }
-        let Some((victim, judge)) = self.victim(reclaimer) else {
-            return Made::Nothing;
-        };
+        match self.victim(reclaimer) {
+            Some(victim) if self.empty(reclaimer, victim, now, counters) => Made::Room,
+            _ => Made::Nothing,
+        }
+    }
+
+    /// Empties a segment, as [`Self::victim`] names it. Returns whether nothing is left in it.
+    pub(super) fn empty(
+        &self,
+        reclaimer: &mut Reclaimer,
+        (victim, judge): (SegmentId, bool),
+        now: Now,
+        counters: &EngineCounters,
+    ) -> bool {
         reclaimer.begin(&self.epochs);
         let queue = self.arena.segment(victim).queue.load(Relaxed) as usize;
         let mut emptying = Emptying { engine: self, reclaimer, counters, now, judge, kept: 0 };
@@ -126,11 +137,10 @@ impl SegmentStorageEngine {
         if emptied {
             self.arena.turnover.fetch_add(u32::from(judge), Relaxed);
             self.pool.empty(victim, self.epochs.advance());
-            Made::Room
         } else {
             self.pool.seal(victim, queue);
-            Made::Nothing
         }
+        emptied
     }
 
     /// The segment to be emptied next, and whether the policy is asked about its items.

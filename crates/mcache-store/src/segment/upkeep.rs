@@ -25,6 +25,7 @@ impl SegmentStorageEngine {
             self.index.lock_region(region).shrink(self);
         }
         self.bury_expired(now, &counters);
+        self.empty_dead(now, &counters);
         self.balance();
         while self.pool.trim(&self.arena, &self.epochs) > 0 {
             let mut reclaimer = self.reclaimer();
@@ -47,6 +48,20 @@ impl SegmentStorageEngine {
             }
         }
         reclaimer.rest();
+    }
+
+    /// Empties the segments in which nothing is alive: their memory is free before it is needed.
+    fn empty_dead(&self, now: Now, counters: &EngineCounters) {
+        let is_dead = |id| {
+            let live = self.arena.segment(id).live.load(Relaxed);
+            (live == 0 && !self.arena.is_pinned(id)).then_some(0)
+        };
+        let mut reclaimer = self.reclaimer();
+        while let Some(id) = self.pool.best(is_dead) {
+            if !self.empty(&mut reclaimer, (id, false), now, counters) {
+                break; // somebody has just found a use for a place of it
+            }
+        }
     }
 
     fn bury_expired_in(&self, id: SegmentId, now: Now, counters: &EngineCounters) {
