@@ -40,6 +40,18 @@ pub const VALUE_COPIED_UNPINNED_MAX: usize = 256 << 10;
 /// have gone out.
 pub const OUTPUT_HIGH_WATER: usize = 256 << 10;
 
+/// Bytes that connections hold together, of requests that wait and answers that are not taken,
+/// unless `-o read_buf_mem_limit` says another number. Reaching it, sessions serve less at once,
+/// then connections wait for each other, then the one that did nothing for longest is closed.
+pub const BUFFERED_MAX: usize = 12 << 20;
+
+/// Milliseconds for which a connection must have done nothing to be closed so that others can
+/// hold more. If none has, the one that would hold more is closed itself.
+pub const BUFFERED_IDLE_MS: u64 = 1000;
+
+/// Memory that an answer under way may hold beyond twice its bytes.
+pub const OUTPUT_SLACK: usize = 4 << 10;
+
 /// Pinned values waiting to be sent at which a session stops serving until some have gone out.
 pub const OUTPUT_PINS_MAX: usize = 64;
 
@@ -114,4 +126,5 @@ const _: () = assert!(KEY_MAX < LINE_MAX && LINE_MAX < REQUEST_BUFFERED_MAX);
 const _: () = assert!(REQUEST_BUFFERED_MAX < RECEIVE_CHUNK);
 const _: () = assert!(VALUE_COPIED_MAX < OUTPUT_HIGH_WATER);
 const _: () = assert!(OUTPUT_LOW_WATER < OUTPUT_HIGH_WATER);
+const _: () = assert!(2 * OUTPUT_HIGH_WATER < BUFFERED_MAX);
 const _: () = assert!(2 * OUTPUT_HIGH_WATER <= OUTPUTS_KEPT_MAX);

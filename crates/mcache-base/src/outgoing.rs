@@ -12,6 +12,9 @@ pub trait Outgoing {
 
     /// Whether everything was sent.
     fn is_empty(&self) -> bool;
+
+    /// Gives memory back that what is left does not need: sending has come to a stop.
+    fn shrink(&mut self) {}
 }
 
 impl<O: Outgoing + ?Sized> Outgoing for Box<O> {
@@ -25,5 +28,9 @@ impl<O: Outgoing + ?Sized> Outgoing for Box<O> {
 
     fn is_empty(&self) -> bool {
         (**self).is_empty()
+    }
+
+    fn shrink(&mut self) {
+        (**self).shrink();
     }
 }

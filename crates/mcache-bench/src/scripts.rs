@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::sync::Arc;
 
+use mcache_base::limits::OUTPUT_HIGH_WATER;
 use mcache_base::{ClassCounters, Counters, Now};
 use mcache_conformance::Quiet;
 use mcache_protocol::{Output, Protocols};
@@ -64,6 +65,7 @@ pub fn serve(name: &str) -> Option<usize> {
         host: &Quiet::new(),
         events: Events::NOBODY,
         requests_per_turn: usize::MAX,
+        output_high_water: OUTPUT_HIGH_WATER,
     };
     let mut out = Output::default();
     let mut fill = Vec::new();

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mcache_base::limits::SLICES_PER_SEND;
+use mcache_base::limits::{OUTPUT_HIGH_WATER, SLICES_PER_SEND};
 use mcache_base::{ClassCounters, ClassStat, Counters, MEMCACHED_LEVEL, Now, Outgoing, Stat};
 use mcache_protocol::{Output, Protocols, StatLine};
 use mcache_session::{ClockMove, Context, Events, Host, Next, Prefixes, Session};
@@ -161,6 +161,7 @@ impl<E: StorageEngine> Connection for Talk<E> {
             host: &self.cache.host,
             events: Events::NOBODY,
             requests_per_turn: REQUESTS_PER_TURN,
+            output_high_water: OUTPUT_HIGH_WATER,
         };
         let mut out = Output::default();
         while !self.closed {

@@ -173,6 +173,7 @@ impl<O: Outgoing> Driver<O> for EpollDriver<O> {
             Progress::Done => Send::Done(queue),
             Progress::Failed => Send::Failed,
             Progress::Full => {
+                queue.shrink();
                 slot.queue = Some(queue);
                 // Registering again also reports a socket that has become writable meanwhile.
                 match self.tell_writable(connection) {

@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 
 use mcache_base::limits::{
-    OUTPUT_HIGH_WATER, OUTPUT_PINS_MAX, VALUE_COPIED_MAX, VALUE_COPIED_UNPINNED_MAX,
+    OUTPUT_PINS_MAX, OUTPUT_SLACK, VALUE_COPIED_MAX, VALUE_COPIED_UNPINNED_MAX,
 };
 use mcache_base::{Item, Outgoing, Pin};
 
@@ -70,10 +70,11 @@ impl<P: Pin> Output<P> {
         true
     }
 
-    /// Whether so much waits to be sent that the session should stop serving.
+    /// Whether so much waits to be sent that the session should stop serving: `high_water` bytes,
+    /// or too many values by reference.
     #[inline]
-    pub fn is_full(&self) -> bool {
-        self.bytes.len() - self.sent >= OUTPUT_HIGH_WATER || self.pins.len() >= OUTPUT_PINS_MAX
+    pub fn is_full(&self, high_water: usize) -> bool {
+        self.bytes.len() - self.sent >= high_water || self.pins.len() >= OUTPUT_PINS_MAX
     }
 
     /// The end of what has been said so far.
@@ -102,10 +103,21 @@ impl<P: Pin> Output<P> {
         self.bytes.len() - self.sent + pinned - self.pin_sent
     }
 
+    /// Most memory that is held while what is left is being sent; what values by reference take
+    /// is the store's.
+    pub fn held(&self) -> usize {
+        self.bytes.capacity().min(kept(self.bytes.len() - self.sent))
+    }
+
     /// Memory held for bytes that are to be sent.
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
+}
+
+/// Memory that may stay held for so many bytes.
+fn kept(bytes: usize) -> usize {
+    2 * bytes + OUTPUT_SLACK
 }
 
 impl<P: Pin> Outgoing for Output<P> {
@@ -165,5 +177,15 @@ impl<P: Pin> Outgoing for Output<P> {
 
     fn is_empty(&self) -> bool {
         self.sent == self.bytes.len() && self.pins.is_empty()
+    }
+
+    fn shrink(&mut self) {
+        if self.bytes.capacity() <= kept(self.bytes.len() - self.sent) {
+            return; // moving the bytes would gain little
+        }
+        self.bytes.drain(..self.sent);
+        self.bytes.shrink_to_fit();
+        self.pins.iter_mut().for_each(|(position, _)| *position -= self.sent);
+        self.sent = 0;
     }
 }

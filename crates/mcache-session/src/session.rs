@@ -36,6 +36,8 @@ pub struct Context<'a, E: StorageEngine> {
     pub events: Events<'a>,
     /// Requests to serve before other sessions get their turn.
     pub requests_per_turn: usize,
+    /// Bytes of answers that wait to be sent at which the session stops serving.
+    pub output_high_water: usize,
 }
 
 /// What came of a turn.
@@ -155,7 +157,7 @@ impl<E: StorageEngine> Session<E> {
             Turn { answered: out.mark(), ahead: Lookahead::new(), scratch: [0; KEY_MAX] };
         let mut left = context.requests_per_turn;
         loop {
-            if out.is_full() {
+            if out.is_full(context.output_high_water) {
                 return Served { consumed, next: Next::Send };
             }
             let rest = input.get(consumed..).unwrap_or_default();

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcache_base::limits::{ACCEPT_RETRY_MS, NEWCOMERS_WAITING_MAX};
 use mcache_net::{Listeners, Wake, socket};
@@ -34,6 +34,10 @@ impl<W: Wake> Acceptor<W> {
     /// Accepts until the server is to stop.
     pub fn run(mut self) -> io::Result<()> {
         while !self.shared.is_stopping() {
+            if !self.shared.options.refuse_at_once && self.is_at_limit() {
+                self.wait_for_room();
+                continue;
+            }
             match self.listeners.accept() {
                 Ok(Some(socket)) => self.deal(socket),
                 Ok(None) => self.listeners.wait(None)?,
@@ -47,7 +51,7 @@ impl<W: Wake> Acceptor<W> {
     fn deal(&mut self, socket: OwnedFd) {
         let connections = &self.shared.connections;
         let limit = self.shared.options.connections_max;
-        let at_limit = connections.open.load(Relaxed) >= limit;
+        let at_limit = self.is_at_limit();
         if at_limit && !self.at_limit {
             tracing::warn!(limit, "the connection limit is reached");
         }
@@ -69,13 +73,22 @@ impl<W: Wake> Acceptor<W> {
         self.next = (self.next + 1) % self.mailboxes.len();
     }
 
+    /// Whether as many connections are open as may be.
+    fn is_at_limit(&self) -> bool {
+        self.shared.connections.open.load(Relaxed) >= self.shared.options.connections_max
+    }
+
+    /// Leaves the connections waiting until one that is open ends.
+    fn wait_for_room(&self) {
+        let since = self.shared.connections.suspend();
+        while self.is_at_limit() && self.shared.sleep(Duration::from_millis(ACCEPT_RETRY_MS)) {}
+        self.shared.connections.resume(since);
+    }
+
     /// Leaves the connections waiting until the process may have descriptors again.
     fn suspend(&mut self, error: &io::Error) {
         tracing::warn!(%error, "connections cannot be accepted");
-        let since = Instant::now();
-        let connections = &self.shared.connections;
-        connections.suspended.store(true, Relaxed);
-        connections.suspensions.fetch_add(1, Relaxed);
+        let since = self.shared.connections.suspend();
         while self.shared.sleep(Duration::from_millis(ACCEPT_RETRY_MS)) {
             match self.listeners.accept() {
                 Ok(Some(socket)) => {
@@ -86,9 +99,7 @@ impl<W: Wake> Acceptor<W> {
                 Err(_) => {}
             }
         }
-        let connections = &self.shared.connections;
-        connections.suspended.store(false, Relaxed);
-        connections.suspended_us.fetch_add(since.elapsed().as_micros() as u64, Relaxed);
+        self.shared.connections.resume(since);
     }
 }
 

@@ -9,6 +9,7 @@ use mcache_protocol::{Output, Protocols};
 use mcache_session::{Awaited, Context, Kinds, Next, Served, Session};
 use mcache_store::StorageEngine;
 
+use crate::buffered::Held;
 use crate::outputs::Answers;
 use crate::roster::{Entry, State};
 use crate::watch::Watcher;
@@ -28,6 +29,10 @@ pub struct Connection<E: StorageEngine> {
     pub answers: Option<Answers<E::Pin>>,
     /// What the connection waits for.
     pub waits: Waits,
+    /// Memory of the answers that are being sent, while that takes time.
+    pub sending: usize,
+    /// What was last noted that it holds.
+    pub held: Held,
     /// Set once the connection watches: it has nothing to ask any more.
     pub watcher: Option<Arc<Watcher>>,
     /// What others see of it: it is active when bytes are received or a slow send ends.
@@ -106,6 +111,8 @@ impl<E: StorageEngine> Connection<E> {
             arrived: false,
             answers: None,
             waits: Waits::Peer,
+            sending: 0,
+            held: Held::default(),
             watcher: None,
             entry,
         }
@@ -115,6 +122,13 @@ impl<E: StorageEngine> Connection<E> {
     pub fn arrived(&mut self) -> bool {
         self.arrived = true;
         matches!(self.waits, Waits::Peer | Waits::Events)
+    }
+
+    /// What it holds in memory now.
+    pub fn holds(&self) -> Held {
+        let answers = self.answers.as_ref().map_or(0, |out| out.capacity());
+        let bytes = self.pending.capacity() + answers + self.sending;
+        Held { bytes, waits: self.waits != Waits::Turn }
     }
 
     /// Throws away what the peer of a watcher sends.

@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
-use mcache_base::limits::{RECEIVE_CHUNK, UDP_AMPLIFICATION_MAX, UDP_REPLY_MAX};
+use mcache_base::limits::{OUTPUT_HIGH_WATER, RECEIVE_CHUNK, UDP_AMPLIFICATION_MAX, UDP_REPLY_MAX};
 use mcache_base::{Outgoing, Stat};
 use mcache_net::udp::{Datagram, Datagrams};
 use mcache_protocol::{Output, datagram};
@@ -98,6 +98,7 @@ impl<E: StorageEngine> DatagramServer<E> {
             host: &*self.shared,
             events: Events { wanted: self.shared.watch.wanted(), log: &log, connection: from },
             requests_per_turn: self.shared.options.requests_per_turn,
+            output_high_water: OUTPUT_HIGH_WATER,
         };
         let mut rest = input;
         loop {

@@ -11,6 +11,7 @@ use mcache_session::{ClockMove, Host};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 
+use crate::buffered::Buffered;
 use crate::options::IdlePolicy;
 use crate::shared::Shared;
 
@@ -30,10 +31,13 @@ impl Host for Shared {
 
     fn figures(&self) -> Vec<StatLine> {
         let (panics, kicks) = (self.panics.load(Relaxed), self.value(Stat::idle_kicks));
+        let held: usize = self.buffered.iter().map(Buffered::bytes).sum();
         [
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ("engine", self.options.engine.to_owned()),
             ("io_driver", IO_DRIVER.to_owned()),
+            ("buffered_bytes", held.to_string()),
+            ("buffered_bytes_max", self.options.buffered_max.to_string()),
             ("panics", panics.to_string()),
             ("idle_kicks", kicks),
         ]

@@ -1,6 +1,7 @@
 //! The server: joins the wings of meaning, memory and motion, and runs them.
 
 mod acceptor;
+mod buffered;
 mod clock;
 mod connection;
 pub mod daemon;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
+use mcache_base::limits::BUFFERED_MAX;
 use mcache_net::ListenAddress;
 use mcache_store::eviction::policy;
 use mcache_store::{EngineOptions, SEGMENT_CAPACITY_MIN};
@@ -54,6 +55,11 @@ pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
         backlog: settings.backlog,
         threads: settings.threads as usize,
         connections_max: settings.connections_max as usize,
+        refuse_at_once: settings.maxconns_fast,
+        buffered_max: match settings.read_buffers_max {
+            0 => BUFFERED_MAX,
+            bytes => bytes as usize,
+        },
         requests_per_turn: settings.requests_per_turn as usize,
         idle: settings.idle,
         flush_allowed: settings.flush_enabled,

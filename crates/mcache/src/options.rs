@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use mcache_base::limits::BUFFERED_MAX;
 use mcache_net::ListenAddress;
 use mcache_protocol::{Protocols, StatLine};
 
@@ -23,6 +24,12 @@ pub struct ServerOptions {
     pub threads: usize,
     /// Connections that may be open at once; one more is told so and closed.
     pub connections_max: usize,
+    /// Whether connections over the limit are refused; otherwise they wait to be accepted, and
+    /// no idle one makes room for them.
+    pub refuse_at_once: bool,
+    /// Bytes that connections may hold together, of requests that wait and answers that are not
+    /// taken.
+    pub buffered_max: usize,
     /// Requests served on a connection before the others get their turn, 1 or more.
     pub requests_per_turn: usize,
     /// When idle connections are closed.
@@ -77,6 +84,8 @@ impl Default for ServerOptions {
             backlog: 1024,
             threads: 4,
             connections_max: 1024,
+            refuse_at_once: true,
+            buffered_max: BUFFERED_MAX,
             requests_per_turn: 20,
             idle: IdlePolicy::MakeRoom(Duration::from_secs(5)),
             flush_allowed: true,

@@ -6,13 +6,14 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcache_base::{ClassCounters, Counters};
 use mcache_net::ListenAddress;
 use mcache_protocol::StatLine;
 use mcache_session::Prefixes;
 
+use crate::buffered::Buffered;
 use crate::clock::Clock;
 use crate::options::ServerOptions;
 use crate::roster::{Entry, Roster};
@@ -34,6 +35,8 @@ pub struct Shared {
     pub settings: Mutex<Vec<StatLine>>,
     /// Requests that panicked; each cost its connection.
     pub panics: AtomicU64,
+    /// What the workers' connections hold.
+    pub buffered: Vec<Buffered>,
     /// What the sockets are doing.
     pub roster: Roster,
     /// Who watches.
@@ -73,6 +76,9 @@ impl Shared {
         let now_ms = clock.now().clock_ms;
         let found = found.into_iter().map(|(socket, at)| Entry::found(socket, at, now_ms));
         Self {
+            buffered: (0..options.threads)
+                .map(|_| Buffered::new(options.buffered_max / options.threads))
+                .collect(),
             roster: Roster::new(options.threads, found),
             watch: Watch::new(
                 options.threads,
@@ -126,6 +132,19 @@ impl Shared {
 }
 
 impl Connections {
+    /// Notes that none is accepted from now on.
+    pub fn suspend(&self) -> Instant {
+        self.suspended.store(true, Relaxed);
+        self.suspensions.fetch_add(1, Relaxed);
+        Instant::now()
+    }
+
+    /// Notes that they are accepted again, as they were until `since`.
+    pub fn resume(&self, since: Instant) {
+        self.suspended.store(false, Relaxed);
+        self.suspended_us.fetch_add(since.elapsed().as_micros() as u64, Relaxed);
+    }
+
     /// Sets what counts events to 0.
     pub fn reset(&self) {
         for counter in [&self.total, &self.rejected, &self.suspensions, &self.suspended_us] {

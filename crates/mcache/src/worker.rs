@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use mcache_base::limits::{OUTPUT_LOW_WATER, RECEIVE_CHUNK, STOP_GRACE_MS};
+use mcache_base::limits::{BUFFERED_IDLE_MS, OUTPUT_LOW_WATER, RECEIVE_CHUNK, STOP_GRACE_MS};
 use mcache_base::{Now, Outgoing, Stat};
 use mcache_net::socket::{End, Ends};
 use mcache_net::{ConnectionId, Driver, Event, Send};
@@ -16,6 +16,7 @@ use mcache_session::{Context, EventLog, Events, Kinds};
 use mcache_store::{Access, StorageEngine};
 
 use crate::acceptor::refuse;
+use crate::buffered::Held;
 use crate::connection::{Connection, Reason, Turn, Waits};
 use crate::mailbox::{Letters, Mailbox, Newcomer, Place};
 use crate::options::IdlePolicy;
@@ -88,9 +89,13 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
                 self.take(event, now);
             }
             for _ in 0..self.ready.len() {
-                if let Some(id) = self.ready.pop_front() {
-                    self.serve(id, now);
+                let Some(id) = self.ready.pop_front() else { break };
+                if self.has_to_wait(id) {
+                    self.ready.push_back(id);
+                    continue;
                 }
+                self.serve(id, now);
+                self.note_held(id, now);
             }
             self.close_idle(now);
             self.access.rest();
@@ -121,6 +126,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
                 self.outputs.keep(out);
                 let Some(connection) = self.connection(id) else { return };
                 connection.entry.was_active(now.clock_ms);
+                connection.sending = 0;
                 match connection.waits {
                     Waits::SentLast(reason) => self.close(id, reason),
                     _ if connection.watcher.is_some() => {
@@ -158,6 +164,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
                 connection: connection.entry.descriptor,
             },
             requests_per_turn: self.shared.options.requests_per_turn,
+            output_high_water: self.shared.buffered[self.index].high_water(),
         };
         let mut out = connection.answers.take().unwrap_or_else(|| self.outputs.take());
         let turn = connection.turn(id, &mut self.driver, &mut self.buffer, &mut out, &mut context);
@@ -202,6 +209,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             return true;
         }
         self.shared.counters[self.index].add(Stat::bytes_written, out.unsent() as u64);
+        let held = out.held();
         match self.driver.send(id, out) {
             Send::Done(out) => {
                 self.outputs.keep(out);
@@ -210,6 +218,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             Send::UnderWay => {
                 if let Some(connection) = self.connection(id) {
                     connection.entry.is_now(State::Sending);
+                    connection.sending = held;
                     connection.waits = last.map_or(Waits::Sent, Waits::SentLast);
                 }
             }
@@ -296,12 +305,56 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         }
     }
 
+    /// Whether a connection that holds nothing has to wait until others hold less.
+    fn has_to_wait(&self, id: ConnectionId) -> bool {
+        self.shared.buffered[self.index].is_full()
+            && self.connections.get(id.0).and_then(Option::as_ref).is_some_and(|connection| {
+                connection.held.bytes == 0 && connection.watcher.is_none()
+            })
+    }
+
+    /// Notes what a connection holds after its turn.
+    fn note_held(&mut self, id: ConnectionId, now: Now) {
+        let Some(connection) = self.connection(id) else { return };
+        let holds = connection.holds();
+        let before = std::mem::replace(&mut connection.held, holds);
+        if before == holds {
+            return;
+        }
+        let buffered = &self.shared.buffered[self.index];
+        buffered.note(before, holds);
+        if holds.waits && buffered.is_stuck() {
+            self.close_stuck(id, now);
+        }
+    }
+
+    /// Closes connections that did nothing for long until others can hold more; `last` itself if
+    /// there are no such.
+    #[cold]
+    fn close_stuck(&mut self, last: ConnectionId, now: Now) {
+        while self.shared.buffered[self.index].is_stuck() {
+            let holders = self.connections.iter().enumerate().filter_map(|(index, it)| {
+                let connection = it.as_ref().filter(|it| it.held.bytes > 0 && it.held.waits)?;
+                Some((connection.entry.active_ms(), ConnectionId(index)))
+            });
+            let longest = holders.min_by_key(|(since, _)| *since);
+            let stuck = longest.filter(|(since, _)| now.clock_ms >= since + BUFFERED_IDLE_MS);
+            let id = stuck.map_or(last, |(_, id)| id);
+            let Some(connection) = self.connection(id) else { return };
+            let stat =
+                if connection.sending > 0 { Stat::response_obj_oom } else { Stat::read_buf_oom };
+            self.shared.counters[self.index].add(stat, 1);
+            self.close(id, Reason::Error);
+        }
+    }
+
     /// Takes in what the acceptor, another worker or the logger has sent.
     fn read_letters(&mut self, now: Now) {
         let mut letters = std::mem::take(&mut self.letters);
         self.mailboxes[self.index].take(&mut letters);
         for watcher in letters.announced.drain(..) {
             self.tell(watcher);
+            self.note_held(watcher, now);
         }
         for newcomer in letters.newcomers.drain(..) {
             match newcomer.place {
@@ -405,6 +458,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             if let Some(watcher) = &connection.watcher {
                 self.shared.watch.remove(watcher);
             }
+            self.shared.buffered[self.index].note(connection.held, Held::default());
             self.shared.roster.leave(self.index, connection.entry.descriptor);
             self.driver.close(id);
             self.held -= 1;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -101,6 +102,28 @@ fn ten_thousand_connections_are_answered() {
         let cost = hold_connections(&memcached.serve(&options).unwrap());
         println!("an idle connection costs memcached {cost} bytes of resident memory");
     }
+}
+
+#[test]
+fn a_hundred_peers_that_never_read_cost_little() {
+    const MOST: usize = 16 << 20;
+    let program = Program::new(Path::new(env!("CARGO_BIN_EXE_mcache")), Transport::Unix).unwrap();
+    let serving = program.called("mcache").serve(&[]).unwrap();
+    let connect = || UnixStream::connect(serving.address()).unwrap();
+    let mut first = connect();
+    first.write_all(format!("set v 0 0 8000\r\n{}\r\n", "v".repeat(8000)).as_bytes()).unwrap();
+    first.read_exact(&mut [0; 8]).unwrap();
+    let before = resident(serving.process());
+    let requests = "get v\r\n".repeat(9_000);
+    let mut peers: Vec<_> = (0..100).map(|_| connect()).collect();
+    for peer in &mut peers {
+        peer.set_nonblocking(true).unwrap();
+        while peer.write(requests.as_bytes()).is_ok() {}
+    }
+    let grown = resident(serving.process()).saturating_sub(before);
+    assert!(grown < MOST, "{grown} bytes");
+    first.write_all(b"version\r\n").unwrap();
+    first.read_exact(&mut [0; 16]).unwrap();
 }
 
 #[test]

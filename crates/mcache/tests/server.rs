@@ -165,6 +165,25 @@ fn one_connection_too_many_is_told_so() {
 }
 
 #[test]
+fn one_connection_too_many_may_wait_instead() {
+    let server = start_with(|options| {
+        options.connections_max = 2;
+        options.refuse_at_once = false;
+    });
+    let mut clients = [(); 2].map(|()| Client::connect(&server));
+    clients.iter_mut().for_each(|client| client.ask(b"get k\r\n", b"END\r\n"));
+    let mut third = Client::connect(&server);
+    third.say(b"get k\r\n");
+    until(|| clients[0].stat("accepting_conns") == 0);
+    assert_eq!(clients[0].stat("curr_connections"), 2);
+    let [mut first, second] = clients;
+    drop(second);
+    third.hear(b"END\r\n");
+    assert_eq!(first.stat("total_connections"), 3);
+    assert!(first.stat("listen_disabled_num") > 0);
+}
+
+#[test]
 fn the_longest_idle_connection_makes_room() {
     let server = start_with(|options| {
         options.connections_max = 3;

@@ -237,6 +237,7 @@ settings! {
     /// Refuse connections above the limit at once, rather than let them wait.
     maxconns_fast: bool = true, true => show::yes_no;
         ["-o maxconns_fast"] => read::on;
+        ["-o no_maxconns_fast"] => read::off;
         stat "maxconns_fast";
 
     /// log2 of the hash table's first size; 0 is memcached's own choice.
@@ -393,8 +394,10 @@ settings! {
         ["-o worker_logbuf_size"] "KILOBYTES" => read::units::<KIB, 1, MIB>;
         stat "worker_logbuf_size";
 
-    /// Bytes that connections' buffers may take together; 0 for no limit.
+    /// Bytes that connections may hold together, of requests that wait and answers that are not
+    /// taken; said in megabytes, 0 for 12 of them.
     read_buffers_max: u64 = 0, 0 => show::plain;
+        ["-o read_buf_mem_limit"] "MEGABYTES" => read::units::<MIB, 0, KIB>;
         stat "read_buf_mem_limit";
 
     /// Whether `stats sizes` reports how many items there are of each size.
@@ -540,9 +543,7 @@ not_yet! {
     "-Y" "--auth-file" = FILE;
     "-Z" "--enable-ssl";
     "-e" "--memory-file" = FILE;
-    "-o no_maxconns_fast";
     "-o drop_privileges";
-    "-o read_buf_mem_limit" = MEGABYTES;
     "-o sock_cookie_id" = NUMBER;
     "-o ssl_chain_cert" = FILE;
     "-o ssl_key" = FILE;

@@ -1,0 +1,108 @@
+//! What connections may hold together: peers that do not read, requests that do not end.
+
+#[allow(dead_code, reason = "shared by all tests of a whole server")]
+mod support;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use mcache::Server;
+use mcache_net::ListenAddress;
+use support::{Client, connect_unix, start_with, stat, tcp, until};
+
+const LIMIT: usize = 512 << 10;
+
+/// One turn of one connection may come on top: what it received, and its answers.
+const TURN: usize = 128 << 10;
+
+fn serve(name: &str) -> (Server, PathBuf) {
+    let path = std::env::temp_dir().join(format!("mcache-{name}-{}", std::process::id()));
+    let unix = ListenAddress::Unix { path: path.clone(), mode: 0o700 };
+    let server = start_with(|options| {
+        options.threads = 1;
+        options.requests_per_turn = 1;
+        options.buffered_max = LIMIT;
+        options.listeners = vec![tcp(Ipv4Addr::LOCALHOST), unix];
+    });
+    (server, path)
+}
+
+/// A line of `stats mcache`.
+fn figure(server: &Server, name: &str) -> usize {
+    let mut client = Client::connect(server);
+    client.say(b"stats mcache\r\nquit\r\n");
+    let mut report = String::new();
+    client.stream.read_to_string(&mut report).unwrap();
+    let prefix = format!("STAT {name} ");
+    let value = report.lines().find_map(|line| line.strip_prefix(&prefix));
+    value.unwrap_or_else(|| panic!("no {name} in {report}")).parse().unwrap()
+}
+
+/// A peer that sends `request` again and again, without reading, until nothing more is taken.
+/// A socket of the file system takes little by itself.
+fn flood(path: &Path, request: &[u8]) -> UnixStream {
+    let mut stream = connect_unix(path);
+    stream.set_nonblocking(true).unwrap();
+    let many = request.repeat((64 << 10) / request.len());
+    loop {
+        match stream.write(&many) {
+            Ok(sent) => assert!(sent > 0),
+            Err(error) => {
+                let ends =
+                    [ErrorKind::WouldBlock, ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+                assert!(ends.contains(&error.kind()), "{error}");
+                return stream;
+            }
+        }
+    }
+}
+
+/// Serves peers that hold memory until `counted` says that some were closed.
+fn hold(name: &str, counted: &str, peer: impl Fn(&Path) -> UnixStream) {
+    let (server, path) = serve(name);
+    let mut other = Client::connect(&server);
+    other.say(format!("set v 0 0 8000\r\n{}\r\n", "v".repeat(8000)).as_bytes());
+    other.hear(b"STORED\r\n");
+    let mut peers = Vec::new();
+    until(|| {
+        peers.push(peer(&path));
+        let held = figure(&server, "buffered_bytes");
+        assert!(held <= LIMIT + TURN, "{held} bytes with {} peers", peers.len());
+        stat(&server, counted) > 0
+    });
+    other.ask(b"get nothing\r\n", b"END\r\n");
+    drop(peers);
+    until(|| figure(&server, "buffered_bytes") == 0);
+    other.ask(b"get nothing\r\n", b"END\r\n");
+}
+
+#[test]
+fn answers_that_nobody_reads_are_bounded() {
+    hold("unread", "response_obj_oom", |path| flood(path, b"get v\r\n"));
+}
+
+#[test]
+fn requests_that_do_not_end_are_bounded() {
+    hold("endless", "read_buf_oom", |path| {
+        let mut stream = connect_unix(path);
+        stream.write_all(b"set k 0 0 16000\r\n").unwrap();
+        stream.write_all(&[b'x'; 12_000]).unwrap();
+        stream
+    });
+}
+
+#[test]
+fn peers_that_read_wait_and_lose_nothing() {
+    let (server, _) = serve("busy");
+    let requests = "get nothing\r\n".repeat(4_000);
+    let mut clients: Vec<_> = (0..32).map(|_| Client::connect(&server)).collect();
+    for client in &mut clients {
+        client.say(requests.as_bytes());
+    }
+    for client in &mut clients {
+        client.hear(&b"END\r\n".repeat(4_000));
+    }
+    assert_eq!((stat(&server, "response_obj_oom"), stat(&server, "read_buf_oom")), (0, 0));
+}
