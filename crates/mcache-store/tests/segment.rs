@@ -4,10 +4,12 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Bench, at, options};
-use mcache_base::operation::{Count, Delete, Deleted, Fetch, Refusal, Store, Stored};
-use mcache_base::{Item, Now, Pin, Stat};
-use mcache_store::{Access, EngineOptions, SegmentStorageEngine, SizeLimit, StorageEngine};
+use common::{Bench, at, mode, options};
+use mcache_base::operation::{Count, Delete, Deleted, Fetch, Refusal, Store, StoreMode, Stored};
+use mcache_base::{Item, ItemView, Now, Pin, Stat};
+use mcache_store::{
+    Access, EngineOptions, Reservation, SegmentStorageEngine, SizeLimit, StorageEngine,
+};
 
 const NOW: Now = at(0);
 
@@ -362,4 +364,80 @@ fn overwrite_count_and_look(engine: &Arc<SegmentStorageEngine>, thread: u64) {
             assert!(is_whole(&key, &found), "{key}: {found}");
         }
     }
+}
+
+#[test]
+fn a_limit_far_below_the_first_one_leaves_segments_for_every_thread() {
+    let policy = mcache_store::eviction::policy("heat").expect("a row of the table");
+    let options = EngineOptions { policy, ..options(1 << 30) };
+    let bench = Bench::new(SegmentStorageEngine::new(&options).unwrap());
+    let all: Vec<_> = (0..16).map(|_| Bench::of(&bench.engine)).collect();
+    let store_all = |round: usize| {
+        for (thread, bench) in all.iter().enumerate() {
+            for exptime in [0, 5, 300, 100_000] {
+                let store = Store { exptime, ..Store::default() };
+                let key = format!("{thread}-{exptime}-{round}");
+                assert!(is_stored(bench.store(&key, store, &"v".repeat(900), NOW)), "{key}");
+            }
+            bench.with(|access| access.rest());
+        }
+    };
+    (0..100).for_each(store_all);
+    assert!(bench.engine.set_capacity(8 << 20, NOW));
+    bench.engine.maintain(NOW);
+    // Eight segments of 1 MiB, a page for each region of the index, and the policy's own.
+    let least = (12 << 20) + (64 << 10);
+    assert!(bench.engine.memory() <= least, "{}", bench.engine.memory());
+    (100..1000).for_each(store_all);
+    let memory = bench.engine.memory();
+    assert!(memory <= least, "{memory}");
+    bench.engine.check();
+}
+
+#[test]
+fn an_append_to_a_long_value_needs_no_copy_beside_the_arena() {
+    let bench = engine(16 << 20, true);
+    let (long, more) = (value("k", 0, 5 << 20), value("k", 1, 1000));
+    assert!(is_stored(bench.set("k", &long)));
+    for how in [StoreMode::Append, StoreMode::Prepend] {
+        assert!(is_stored(bench.store("k", mode(how), &more, NOW)));
+    }
+    assert_eq!(bench.peek("k", NOW), Some([&more[..], &long, &more].concat()));
+    let figures = bench.engine.figures();
+    assert!(figures.contains(&("segments_pinned", 0)) && figures.contains(&("staged_bytes", 0)));
+    bench.with(|access| access.rest());
+    bench.engine.check();
+}
+
+#[test]
+fn a_thread_that_dies_loses_nothing_that_was_stored() {
+    let bench = engine(4 << 20, true);
+    let engine = &bench.engine;
+    bench.set("before", "stays");
+    let died = std::thread::scope(|scope| {
+        let dying = scope.spawn(|| {
+            let mut access = engine.access();
+            let key = access.key(b"whole");
+            access.store(key, &Store::default(), b"stays", NOW);
+            let mut arriving = access.reserve(key, &Store::default(), 9, NOW).unwrap();
+            arriving.fill(b"half");
+            let mut cursor = Some(0);
+            while let Some(from) = cursor {
+                let fails = &mut |_: &ItemView<'_>| panic!("at work, with an item in hand");
+                cursor = access.walk(from, NOW, fails);
+            }
+            access.commit(key, &Store::default(), arriving, NOW);
+        });
+        dying.join().is_err()
+    });
+    assert!(died);
+    let figures = engine.figures();
+    assert!(figures.contains(&("threads_died", 1)) && figures.contains(&("staged_bytes", 0)));
+    for key in ["before", "whole"] {
+        assert_eq!(bench.peek(key, NOW).as_deref(), Some("stays"));
+    }
+    for round in 0..20_000 {
+        assert!(is_stored(bench.set(&format!("{round}"), &"v".repeat(900))), "memory comes back");
+    }
+    engine.check();
 }

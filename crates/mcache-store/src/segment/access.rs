@@ -5,6 +5,7 @@
 //! one that the decision was made on; otherwise it is decided again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use mcache_base::number::Digits;
 use mcache_base::operation::{
@@ -66,7 +67,12 @@ impl Class {
 
     /// The queue.
     pub(super) fn queue(self) -> usize {
-        self.0 / TTL_CLASSES
+        Self::queue_at(self.0)
+    }
+
+    /// The queue of the class that has this place.
+    pub(super) fn queue_at(index: usize) -> usize {
+        index / TTL_CLASSES
     }
 }
 
@@ -91,7 +97,9 @@ impl SegmentAccess {
     /// Begins an operation: nothing of the arena is held from before.
     #[inline]
     pub(super) fn begin(&mut self, now: Now) {
-        self.member.begin(&self.engine.epochs);
+        if self.member.begin(&self.engine.epochs) {
+            self.give_up_all(); // somebody took what this thread was filling
+        }
         self.engine.flush.ripen(|| self.engine.sequence.last(), now);
     }
 
@@ -417,10 +425,10 @@ impl SegmentAccess {
 impl Drop for SegmentAccess {
     /// What this thread was filling is full now: others may empty it.
     fn drop(&mut self) {
-        for (class, open) in self.open.iter_mut().enumerate() {
-            if let Some(open) = open.take() {
-                self.engine.pool.seal(open.id, Class(class).queue());
-            }
+        self.member.begin(&self.engine.epochs);
+        self.give_up_all();
+        if std::thread::panicking() {
+            self.engine.panics.fetch_add(1, Relaxed);
         }
     }
 }

@@ -7,16 +7,27 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
-use std::sync::atomic::{AtomicU64, fence};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, fence};
 
 /// What a thread that is between turns announces.
 const RESTING: u64 = u64::MAX;
 
+/// What stands there while another thread visits one that rests.
+const VISITED: u64 = u64::MAX - 1;
+
 /// A thread's announcement, on a cache line of its own.
 #[repr(align(128))]
 #[derive(Debug)]
-struct Announced(AtomicU64);
+struct Announced {
+    epoch: AtomicU64,
+    /// Somebody visited it since it began last.
+    was_visited: AtomicBool,
+}
+
+/// Tells a thread to others.
+#[derive(Clone, Debug)]
+pub struct Identity(Arc<Announced>);
 
 /// The epoch and who works in which.
 #[derive(Debug)]
@@ -41,7 +52,8 @@ impl Default for Epochs {
 impl Epochs {
     /// Takes a thread in.
     pub fn join(&self) -> Member {
-        let announced = Arc::new(Announced(AtomicU64::new(RESTING)));
+        let epoch = AtomicU64::new(RESTING);
+        let announced = Arc::new(Announced { epoch, was_visited: AtomicBool::new(false) });
         self.threads().push(announced.clone());
         Member { announced, current: RESTING }
     }
@@ -57,7 +69,7 @@ impl Epochs {
         fence(SeqCst);
         let mut threads = self.threads();
         threads.retain(|thread| Arc::strong_count(thread) > 1);
-        threads.iter().map(|thread| thread.0.load(Acquire)).min().unwrap_or(RESTING)
+        threads.iter().map(|thread| thread.epoch.load(Acquire)).min().unwrap_or(RESTING)
     }
 
     fn threads(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Announced>>> {
@@ -67,25 +79,58 @@ impl Epochs {
 
 impl Member {
     /// Announces that the thread holds nothing from before and works in the present epoch.
+    /// Returns whether it was visited while it rested.
     #[inline]
-    pub fn begin(&mut self, epochs: &Epochs) {
+    pub fn begin(&mut self, epochs: &Epochs) -> bool {
         let now = epochs.now.load(Acquire);
-        if now == self.current {
-            return;
+        now != self.current && self.move_to(now)
+    }
+
+    fn move_to(&mut self, now: u64) -> bool {
+        let rested = std::mem::replace(&mut self.current, now) == RESTING;
+        let Announced { epoch, was_visited } = &*self.announced;
+        if !rested {
+            epoch.store(now, Release);
+            return false;
         }
-        let rested = self.current == RESTING;
-        self.announced.0.store(now, Release);
-        self.current = now;
-        if rested {
-            // The announcement has to be seen before anything that this thread reads next.
-            fence(SeqCst);
+        while epoch.compare_exchange_weak(RESTING, now, AcqRel, Relaxed).is_err() {
+            std::hint::spin_loop(); // a visit takes no longer than to move a few numbers
         }
+        // The announcement has to be seen before anything that this thread reads next.
+        fence(SeqCst);
+        was_visited.load(Relaxed) && was_visited.swap(false, Relaxed)
     }
 
     /// Announces that the thread holds nothing and will do nothing before its next `begin`.
     pub fn rest(&mut self) {
-        self.announced.0.store(RESTING, Release);
+        self.announced.epoch.store(RESTING, Release);
         self.current = RESTING;
+    }
+
+    /// What others know the thread by.
+    pub fn identity(&self) -> Identity {
+        Identity(self.announced.clone())
+    }
+}
+
+impl Identity {
+    /// Does something while the thread rests: it begins nothing meanwhile, and is told of it when
+    /// it does. Returns whether it rests.
+    pub fn visit(&self, act: impl FnOnce()) -> bool {
+        let Announced { epoch, was_visited } = &*self.0;
+        if epoch.compare_exchange(RESTING, VISITED, AcqRel, Relaxed).is_err() {
+            return false;
+        }
+        act();
+        was_visited.store(true, Relaxed);
+        epoch.store(RESTING, Release);
+        true
+    }
+}
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -109,5 +154,19 @@ mod tests {
         assert!(epochs.oldest() <= unlinked, "two still works in it");
         drop(two);
         assert!(epochs.oldest() > unlinked, "nobody is left");
+    }
+
+    #[test]
+    fn only_who_rests_is_visited_and_is_told() {
+        let epochs = Epochs::default();
+        let mut one = epochs.join();
+        let identity = one.identity();
+        let mut visits = 0;
+        assert!(identity.visit(|| visits += 1));
+        assert!(one.begin(&epochs), "it was visited");
+        assert!(!identity.visit(|| visits += 1));
+        one.rest();
+        assert!(!one.begin(&epochs), "not since");
+        assert_eq!((visits, identity == epochs.join().identity()), (1, false));
     }
 }

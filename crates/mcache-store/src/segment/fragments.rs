@@ -56,6 +56,26 @@ impl Drop for Fragments {
     }
 }
 
+/// A value whose segments are held still while another is made of it.
+pub(super) struct HeldValue<'e> {
+    engine: &'e SegmentStorageEngine,
+    location: Location,
+    segments: Box<[SegmentId]>,
+}
+
+impl HeldValue<'_> {
+    /// The value, run by run.
+    pub(super) fn runs(&self) -> Vec<&[u8]> {
+        self.engine.value_runs(&self.engine.record(self.location))
+    }
+}
+
+impl Drop for HeldValue<'_> {
+    fn drop(&mut self) {
+        self.segments.iter().for_each(|&id| self.engine.let_go(id));
+    }
+}
+
 impl SegmentAccess {
     /// Writes a value as fragments, filling up what the open segments have left.
     ///
@@ -88,6 +108,13 @@ impl SegmentAccess {
 }
 
 impl SegmentStorageEngine {
+    /// Holds a value still that was found in the caller's epoch, beyond it.
+    pub(super) fn hold_value(&self, location: Location) -> HeldValue<'_> {
+        let segments = self.segments_of(location, &self.record(location));
+        segments.iter().for_each(|&id| self.hold(id));
+        HeldValue { engine: self, location, segments }
+    }
+
     /// Length of a record's value.
     #[inline]
     pub(super) fn value_len(&self, record: &Record<'_>) -> usize {

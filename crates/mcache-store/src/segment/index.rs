@@ -407,11 +407,12 @@ impl Locked<'_> {
             return Err(Full);
         }
         let mut all = Vec::with_capacity(self.region().items.load(Relaxed) as usize);
-        self.each(|_, location| all.push((hashes.hash_at(location), location)));
+        self.each(|place, location| all.push((hashes.hash_at(location), location, place)));
         let before = self.range();
         let mut count = buckets;
         while !self.refill(count, &all, hashes) {
             if count as usize == self.index.window {
+                self.put_back(before.len() as u32, &all);
                 return Err(Full);
             }
             count = (count + BUCKETS_MIN).min(self.index.window as u32);
@@ -420,14 +421,27 @@ impl Locked<'_> {
         Ok(())
     }
 
-    fn refill(&self, buckets: u32, all: &[(u64, Location)], hashes: &impl Hashes) -> bool {
+    fn refill(&self, buckets: u32, all: &[(u64, Location, Place)], hashes: &impl Hashes) -> bool {
+        self.clear(buckets);
+        all.iter().all(|&(hash, location, _)| self.place(hash, location, hashes))
+    }
+
+    /// Puts every location back where it stood, which no other order of placing promises.
+    fn put_back(&self, buckets: u32, all: &[(u64, Location, Place)]) {
+        self.clear(buckets);
+        for &(hash, location, place) in all {
+            self.fill(place, tag_of(hash), location);
+        }
+    }
+
+    /// Empties all buckets and sets how many there are.
+    fn clear(&self, buckets: u32) {
         for bucket in self.range() {
             for slot in 0..SLOTS {
                 self.bucket(bucket).locations[slot].store(0, Relaxed);
             }
         }
         self.region().buckets.store(buckets, Relaxed);
-        all.iter().all(|&(hash, location)| self.place(hash, location, hashes))
     }
 }
 
@@ -527,6 +541,28 @@ mod tests {
         assert!(held > 700, "{held} of 768 slots");
         assert!((1..=held).all(|number| holds(&index, number)));
         index.lock_region(0).check(&Numbers).unwrap();
+    }
+
+    /// All numbers have the same two buckets, whatever the bucket count: 24 of them fit.
+    struct Same;
+
+    impl Hashes for Same {
+        fn hash_at(&self, _location: Location) -> u64 {
+            u64::MAX >> 33
+        }
+    }
+
+    #[test]
+    fn an_item_that_no_growing_makes_room_for_is_refused_and_all_others_stay() {
+        let index = index(1, 4096);
+        let hash = Same.hash_at(0);
+        let insert = |number| index.lock(hash).insert(hash, number, &Same);
+        let held = (1..100).take_while(|&number| insert(number).is_ok()).count() as Location;
+        assert_eq!(held, 2 * SLOTS as Location);
+        assert_eq!(insert(200), Err(Full));
+        assert!((1..=held).all(|number| index.find(hash, |at| at == number).is_some()));
+        index.lock_region(0).check(&Same).unwrap();
+        assert_eq!(index.items(), u64::from(held));
     }
 
     #[test]

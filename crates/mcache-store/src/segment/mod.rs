@@ -97,6 +97,8 @@ pub struct SegmentStorageEngine {
     observed: Observed,
     capacity: AtomicU64,
     staging: Arc<Staging>,
+    /// Threads that died at work. What they had not published is forgotten, all else stays.
+    panics: AtomicU64,
     /// Segments held still, by sends under way or while a value is written.
     pinned: AtomicUsize,
     reclaimer: Mutex<Reclaimer>,
@@ -134,6 +136,7 @@ impl SegmentStorageEngine {
             observed: Observed::default(),
             capacity: AtomicU64::new(options.capacity),
             staging: Arc::default(),
+            panics: AtomicU64::new(0),
             pinned: AtomicUsize::new(0),
             reclaimer,
             admission,
@@ -303,6 +306,7 @@ impl StorageEngine for SegmentStorageEngine {
             ("segments_taken", taken as u64),
             ("segments_free", self.pool.free() as u64),
             ("segments_pinned", self.pinned.load(Relaxed) as u64),
+            ("threads_died", self.panics.load(Relaxed)),
             ("staged_bytes", self.staging.held()),
             ("index_regions", self.index.regions() as u64),
             ("index_bytes", self.index.bytes()),

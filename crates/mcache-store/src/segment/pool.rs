@@ -5,17 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::arena::{Arena, SegmentId};
-use super::epoch::Epochs;
+use super::epoch::{Epochs, Identity, Member};
 use crate::eviction::{Place, QUEUES};
 
 /// Free segments that only reclaiming may take: what it keeps has to go somewhere.
 const RESERVE: usize = 2;
 
 /// Who asks for a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taker {
-    /// A store.
-    Store,
+#[derive(Clone, Copy, Debug)]
+pub enum Taker<'m> {
+    /// A store, by this thread.
+    Store(&'m Member),
     /// Reclaiming, for what it keeps.
     Reclaim,
 }
@@ -39,8 +39,8 @@ struct Inner {
     taken: usize,
     /// Emptied; free when the epoch is over everywhere.
     limbo: VecDeque<(u64, SegmentId)>,
-    /// Being filled by a thread.
-    filling: Vec<SegmentId>,
+    /// Being filled, by this thread or by the reclaimer.
+    filling: Vec<(SegmentId, Option<Identity>)>,
     /// Full, the oldest first.
     queues: [VecDeque<SegmentId>; QUEUES],
 }
@@ -62,13 +62,16 @@ impl Pool {
     }
 
     /// An empty segment, if there is one.
-    pub fn take(&self, taker: Taker, arena: &Arena, epochs: &Epochs) -> Option<SegmentId> {
+    pub fn take(&self, taker: Taker<'_>, arena: &Arena, epochs: &Epochs) -> Option<SegmentId> {
         let allowed = self.allowed();
         let mut inner = self.lock();
         inner.free_from_limbo(arena, epochs);
         let unused = arena.segments_max() - inner.unused as usize + inner.released.len();
         let fresh = allowed.saturating_sub(inner.taken).min(unused);
-        let kept_back = if taker == Taker::Store { RESERVE } else { 0 };
+        let (kept_back, owner) = match taker {
+            Taker::Store(member) => (RESERVE, Some(member.identity())),
+            Taker::Reclaim => (0, None),
+        };
         if inner.free.len() + fresh <= kept_back {
             return None;
         }
@@ -81,15 +84,44 @@ impl Pool {
         });
         // What is being filled is walked: nobody may take what was here before for records.
         arena.forget(id);
-        inner.filling.push(id);
+        inner.filling.push((id, owner));
         Some(id)
     }
 
     /// Puts a full segment at its queue's end.
     pub fn seal(&self, id: SegmentId, queue: usize) {
         let mut inner = self.lock();
-        inner.filling.retain(|&other| other != id);
+        inner.filling.retain(|(other, _)| *other != id);
         inner.queues[queue].push_back(id);
+    }
+
+    /// Puts a segment at its queue's end if this thread is still the one that fills it.
+    pub fn seal_if_own(&self, id: SegmentId, queue: usize, member: &Member) {
+        let own = (id, Some(member.identity()));
+        let mut inner = self.lock();
+        if let Some(at) = inner.filling.iter().position(|filling| *filling == own) {
+            inner.filling.swap_remove(at);
+            inner.queues[queue].push_back(id);
+        }
+    }
+
+    /// Puts the segments at their queues' ends that threads were filling which rest now. Returns
+    /// whether there were any.
+    pub fn seal_of_resting(&self, arena: &Arena) -> bool {
+        let Inner { filling, queues, .. } = &mut *self.lock();
+        let before = filling.len();
+        filling.retain(|(id, owner)| {
+            let queue = || arena.segment(*id).queue.load(Relaxed) as usize;
+            let seal = || queues[queue()].push_back(*id);
+            !owner.as_ref().is_some_and(|owner| owner.visit(seal))
+        });
+        filling.len() < before
+    }
+
+    /// Whether threads other than this one are filling segments.
+    pub fn others_fill(&self, member: &Member) -> bool {
+        let own = member.identity();
+        self.lock().filling.iter().any(|(_, owner)| owner.as_ref().is_some_and(|it| *it != own))
     }
 
     /// Takes a segment of a queue out, passing by those that `held` says are held.
@@ -124,7 +156,8 @@ impl Pool {
     /// The segments that hold items.
     pub fn in_use(&self) -> Vec<SegmentId> {
         let inner = self.lock();
-        inner.queues.iter().flatten().chain(&inner.filling).copied().collect()
+        let filling = inner.filling.iter().map(|(id, _)| *id);
+        inner.queues.iter().flatten().copied().chain(filling).collect()
     }
 
     /// How many segments are being filled.
@@ -213,13 +246,15 @@ mod tests {
         let arena = Arena::new(1 << 20).unwrap();
         let epochs = Epochs::default();
         let pool = Pool::new(4);
-        let id = pool.take(Taker::Store, &arena, &epochs).unwrap();
+        let member = epochs.join();
+        let store = Taker::Store(&member);
+        let id = pool.take(store, &arena, &epochs).unwrap();
         arena.open(id, 0, 0, 0, 0).advance(&arena, 64);
         arena.segment(id).expires_ms.store(5, Relaxed);
         pool.seal(id, 0);
         let oldest = pool.remove(0, Place::Oldest, |_| false).unwrap();
         pool.empty(oldest, epochs.advance());
-        assert_eq!(pool.take(Taker::Store, &arena, &epochs), Some(id));
+        assert_eq!(pool.take(store, &arena, &epochs), Some(id));
         assert_eq!(pool.in_use(), [id], "it can be walked before it is opened");
         let segment = arena.segment(id);
         assert_eq!(

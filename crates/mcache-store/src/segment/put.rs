@@ -4,7 +4,7 @@ use mcache_base::operation::{Refusal, Store, StoreMode, Stored};
 use mcache_base::{Expiry, Key, Now, Stat};
 
 use super::access::{Class, SegmentAccess};
-use super::fragments::Fragments;
+use super::fragments::{Fragments, HeldValue};
 use super::publish::{Change, Expected, Present, Unpublished};
 use crate::semantics::{self, StorePlan, Write};
 
@@ -113,17 +113,12 @@ impl SegmentAccess {
                 Ok(decided) => decided,
                 Err(answer) => return answer,
             };
-            let value = self.spliced(present, &write, pieces);
-            let published = if self.engine.admits(key, write.attributes.flags, value.len()) {
-                self.publish_value(key, &write, store.new_cas.is_some(), present, &value, now)
-            } else {
-                Err(Refusal::TooLarge.into())
-            };
-            match published {
-                Ok(sequence) => {
+            let own_cas = store.new_cas.is_some();
+            match self.publish_spliced(key, &write, own_cas, present, pieces, now) {
+                Ok((sequence, value_len)) => {
                     self.counters.add(Stat::total_items, 1);
                     let cas = store.new_cas.unwrap_or(sequence);
-                    return Stored::Stored { cas, value_len: value.len() };
+                    return Stored::Stored { cas, value_len };
                 }
                 Err(Unpublished::Lost) => {}
                 Err(Unpublished::Refused(refusal)) => {
@@ -133,47 +128,47 @@ impl SegmentAccess {
         }
     }
 
-    /// The value that an append or prepend makes.
-    fn spliced(&self, present: Option<Present>, write: &Write, pieces: &[&[u8]]) -> Vec<u8> {
-        let runs = present.map_or_else(Vec::new, |present| {
-            self.engine.value_runs(&self.engine.record(present.location))
-        });
-        let (first, second) = match write.splice {
-            semantics::Splice::Append => (&runs[..], pieces),
-            _ => (pieces, &runs[..]),
-        };
-        [first.concat(), second.concat()].concat()
-    }
-
-    /// Publishes a value of any length in place of what is there.
-    fn publish_value(
+    /// Publishes the value that an append or prepend makes. Returns its sequence number and its
+    /// length.
+    ///
+    /// The present bytes are held still where they are meanwhile: there is no copy beside them.
+    fn publish_spliced(
         &mut self,
         key: Key<'_>,
         write: &Write,
         own_cas: bool,
         present: Option<Present>,
-        value: &[u8],
+        pieces: &[&[u8]],
         now: Now,
-    ) -> Result<u64, Unpublished> {
-        let standing = self.engine.standing(key, value.len(), now);
+    ) -> Result<(u64, usize), Unpublished> {
+        let engine = self.engine.clone();
+        let hold = present.map(|present| engine.hold_value(present.location));
+        let runs = hold.as_ref().map_or_else(Vec::new, HeldValue::runs);
+        let all = match write.splice {
+            semantics::Splice::Append => [&runs[..], pieces].concat(),
+            _ => [pieces, &runs[..]].concat(),
+        };
+        let len = all.iter().map(|piece| piece.len()).sum();
+        if !engine.admits(key, write.attributes.flags, len) {
+            return Err(Refusal::TooLarge.into());
+        }
+        let standing = engine.standing(key, len, now);
         let class = Class::of(standing.queue, write.attributes.expiry, now);
-        let fragments = self.cut(class, key, &[value], value.len(), now)?;
+        let fragments = self.cut(class, key, &all, len, now)?;
         let change = Change {
             own_cas,
+            inline: fragments.as_ref().map_or(b"", Fragments::list),
+            more: if fragments.is_some() { &[] } else { &all },
             fragmented: fragments.is_some(),
             standing,
             expected: Expected::Exactly(present),
-            ..Change::fresh(
-                key,
-                write.attributes,
-                fragments.as_ref().map_or(value, Fragments::list),
-            )
+            ..Change::fresh(key, write.attributes, b"")
         };
         let (_, sequence) = self.publish(class, &change, now)?;
         if let Some(fragments) = fragments {
             fragments.keep();
         }
-        Ok(sequence)
+        Ok((sequence, len))
     }
 
     /// Writes a long value's fragments; `None` for a value that fits its record.

@@ -17,6 +17,10 @@ use super::recycle::Held;
 /// gives up. They hold it for less than a request takes.
 const YIELDS_MAX: usize = 1 << 20;
 
+/// Times that a thread yields to others who fill all segments that there are: they rest after
+/// each turn.
+const TURNS_MAX: usize = 1 << 16;
+
 /// Of all segments, one in so many may be being filled before threads keep fewer of them open.
 const OPEN_DIVISOR: usize = 8;
 
@@ -55,6 +59,38 @@ impl SegmentAccess {
         self.open.get_mut(class.index())?.as_mut()
     }
 
+    /// Takes all of the thread's open segments for full, as far as they are still its own.
+    /// Returns whether it had any.
+    #[cold]
+    pub(super) fn give_up_all(&mut self) -> bool {
+        let mut any = false;
+        for (class, open) in self.open.iter_mut().enumerate() {
+            if let Some(open) = open.take() {
+                let queue = Class::queue_at(class);
+                self.engine.pool.seal_if_own(open.id, queue, &self.member);
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Where segments are few and all are being filled: lets go of what this thread fills and of
+    /// what resting ones do. Returns whether there was any, or others will rest soon.
+    #[cold]
+    fn gather(&mut self) -> Gathered {
+        let pool = &self.engine.pool;
+        if !self.engine.evict {
+            return Gathered::Nothing; // what was sealed half full could not be used any more
+        }
+        if pool.seal_of_resting(&self.engine.arena) | self.give_up_all() {
+            return Gathered::Some;
+        }
+        match self.engine.pool.others_fill(&self.member) {
+            true => Gathered::Soon,
+            false => Gathered::Nothing,
+        }
+    }
+
     /// Takes a class's open segment for full.
     #[cold]
     pub(super) fn give_up(&mut self, class: Class) {
@@ -89,7 +125,9 @@ impl SegmentAccess {
         let (mut yields, mut emptied) = (0, 0);
         let id = loop {
             self.member.begin(&engine.epochs);
-            if let Some(id) = engine.pool.take(Taker::Store, &engine.arena, &engine.epochs) {
+            if let Some(id) =
+                engine.pool.take(Taker::Store(&self.member), &engine.arena, &engine.epochs)
+            {
                 break id;
             }
             match engine.make_room(now, &self.counters) {
@@ -99,7 +137,15 @@ impl SegmentAccess {
                     yields += 1;
                     std::thread::yield_now();
                 }
-                Made::Room | Made::Soon | Made::Nothing => return Err(Refusal::NoMemory),
+                Made::Nothing => match self.gather() {
+                    Gathered::Some => {}
+                    Gathered::Soon if yields < TURNS_MAX => {
+                        yields += 1;
+                        std::thread::yield_now();
+                    }
+                    Gathered::Soon | Gathered::Nothing => return Err(Refusal::NoMemory),
+                },
+                Made::Room | Made::Soon => return Err(Refusal::NoMemory),
             }
         };
         self.counters.add(Stat::direct_reclaims, u64::from(emptied > 0));
@@ -111,6 +157,16 @@ impl SegmentAccess {
         }
         Ok(())
     }
+}
+
+/// What came of looking for segments that are being filled.
+enum Gathered {
+    /// Some are not any more.
+    Some,
+    /// Others are at work on theirs.
+    Soon,
+    /// There are none.
+    Nothing,
 }
 
 /// Where a record goes.

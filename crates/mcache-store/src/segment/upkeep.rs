@@ -29,7 +29,13 @@ impl SegmentStorageEngine {
         self.balance();
         while self.pool.trim(&self.arena, &self.epochs) > 0 {
             let mut reclaimer = self.reclaimer();
-            if self.empty_one(&mut reclaimer, now, &counters) != Made::Room {
+            let made = self.empty_one(&mut reclaimer, now, &counters);
+            let more = match made {
+                Made::Room => true,
+                Made::Soon => false,
+                Made::Nothing => self.evict && self.pool.seal_of_resting(&self.arena),
+            };
+            if !more {
                 break;
             }
         }
