@@ -194,6 +194,29 @@ impl Settings {
         if self.udp_port != Port::Off && !self.is_given("port") {
             self.port = self.udp_port;
         }
+        if !self.modern {
+            self.settle_old_defaults();
+        }
+    }
+
+    /// Gives what was not said the defaults that memcached had before 1.5: `-o no_modern`.
+    fn settle_old_defaults(&mut self) {
+        let given = &self.given;
+        let said = |name: &str| given.contains(&name);
+        self.maxconns_fast &= said("maxconns_fast");
+        self.slab_reassign &= said("slab_reassign");
+        self.lru_crawler &= said("lru_crawler");
+        self.lru_maintainer &= said("lru_maintainer");
+        self.lru_segmented = false;
+        if !said("slab_automove") {
+            self.slab_automove = 0;
+        }
+        if !said("slab_chunk_max") {
+            self.slab_chunk_max = 1 << 20;
+        }
+        if !said("hash_algorithm") {
+            self.hash_algorithm = "jenkins";
+        }
     }
 
     /// Checks what only shows when all settings are known.

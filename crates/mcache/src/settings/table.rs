@@ -477,11 +477,11 @@ settings! {
         ["-o resp_obj_mem_limit"] "MEGABYTES" => read::number::<_, 0, U32_MAX>;
         no effect "memcached itself does nothing with it any more";
 
-    /// Defaults of another version of memcached.
+    /// The defaults that memcached has since 1.5; without them connections above the limit wait
+    /// to be accepted, and memcached's own parts are shown as switched off.
     modern: bool = true, true => show::yes_no;
         ["-o modern"] => read::on;
         ["-o no_modern"] => read::off;
-        no effect "it chooses among memcached's own slab and LRU settings";
 
     /// Use large pages of memory.
     large_pages: bool = false, false => show::yes_no;

@@ -217,11 +217,11 @@ fn stats_settings_has_memcacheds_names_in_its_order() {
         growth_factor 1.25,chunk_size 48,num_threads 4,num_threads_per_udp 1,stat_key_prefix :,\
         detail_enabled no,reqs_per_event 20,cas_enabled yes,tcp_backlog 1024,\
         binding_protocol auto-negotiate,auth_enabled_sasl no,auth_enabled_ascii no,\
-        item_size_max 1048576,maxconns_fast yes,hashpower_init 0,slab_reassign yes,\
-        slab_automove 1,slab_automove_ratio 0.80,slab_automove_window 10,slab_chunk_max 524288,\
-        lru_crawler yes,lru_crawler_sleep 100,lru_crawler_tocrawl 0,tail_repair_time 0,\
-        flush_enabled yes,dump_enabled yes,hash_algorithm murmur3,lru_maintainer_thread yes,\
-        lru_segmented yes,hot_lru_pct 20,warm_lru_pct 40,hot_max_factor 0.20,\
+        item_size_max 1048576,maxconns_fast no,hashpower_init 0,slab_reassign no,\
+        slab_automove 0,slab_automove_ratio 0.80,slab_automove_window 10,slab_chunk_max 1048576,\
+        lru_crawler no,lru_crawler_sleep 100,lru_crawler_tocrawl 0,tail_repair_time 0,\
+        flush_enabled yes,dump_enabled yes,hash_algorithm jenkins,lru_maintainer_thread no,\
+        lru_segmented no,hot_lru_pct 20,warm_lru_pct 40,hot_max_factor 0.20,\
         warm_max_factor 2.00,temp_lru no,temporary_ttl 61,idle_timeout 0,\
         watcher_logbuf_size 262144,worker_logbuf_size 65536,read_buf_mem_limit 0,track_sizes no,\
         inline_ascii_response no,ext_item_size 512,ext_item_age 4294967295,ext_low_ttl 0,\
