@@ -71,6 +71,9 @@ pub const REQUESTS_AHEAD: usize = 16;
 /// Bytes a worker reads from a socket at once.
 pub const RECEIVE_CHUNK: usize = 64 << 10;
 
+/// Bytes it reads at once while connections hold a quarter of what they may.
+pub const RECEIVE_SOME: usize = 16 << 10;
+
 /// Answers of a session that has used up its turn, in bytes, at which they are sent although
 /// more of its requests have arrived. Below it they wait for the answers of its next turns.
 pub const OUTPUT_LOW_WATER: usize = 16 << 10;

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use mcache_base::Stat;
+use mcache_base::limits::{OUTPUT_HIGH_WATER, RECEIVE_SOME};
 use mcache_net::{ConnectionId, Driver, Received};
 use mcache_protocol::{Output, Protocols};
 use mcache_session::{Awaited, Context, Kinds, Next, Served, Session};
@@ -172,7 +173,12 @@ impl<E: StorageEngine> Connection<E> {
         if kept >= buffer.len() {
             return Turn::Gone(Reason::Error);
         }
-        let (front, room) = buffer.split_at_mut(kept);
+        // What the session may not answer yet has to be kept: less, while much is held already.
+        let end = match context.output_high_water {
+            OUTPUT_HIGH_WATER => buffer.len(),
+            _ => buffer.len().min(kept + RECEIVE_SOME),
+        };
+        let (front, room) = buffer[..end].split_at_mut(kept);
         front.copy_from_slice(&self.pending);
         let received = match driver.receive(id, room) {
             Received::Bytes(received) => received,
