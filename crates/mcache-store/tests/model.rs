@@ -27,6 +27,7 @@ enum Step {
     Delete(usize, Delete, Compare),
     Count(usize, Count, Compare),
     Flush(i64),
+    FlushGroup(&'static str),
     Wind(u64),
     Maintain,
 }
@@ -56,7 +57,7 @@ impl Step {
             | Self::Store(key, ..)
             | Self::Delete(key, ..)
             | Self::Count(key, ..) => Some(key),
-            Self::Flush(_) | Self::Wind(_) | Self::Maintain => None,
+            Self::Flush(_) | Self::FlushGroup(_) | Self::Wind(_) | Self::Maintain => None,
         }
     }
 
@@ -77,6 +78,10 @@ impl Step {
             }
             Self::Flush(delay) => {
                 bench.engine.flush(delay, now);
+                Answer::Done
+            }
+            Self::FlushGroup(prefix) => {
+                assert_eq!(bench.engine.flush_group(prefix.as_bytes(), now), Ok(()));
                 Answer::Done
             }
             Self::Maintain => {
@@ -133,8 +138,11 @@ impl Compare {
 }
 
 fn name(key: usize) -> String {
-    format!("key-{key}")
+    format!("{}:{}:{key}", ["a", "b"][key % 2], key % 3)
 }
+
+/// Groups of keys, groups inside groups, and one of no key.
+const GROUPS: [&str; 5] = ["a:", "b:", "a:1:", "b:2:", "c:"];
 
 fn look<E: StorageEngine>(bench: &Bench<E>, key: usize, now: Now) -> Result<Hit<Copied>, Miss> {
     bench.fetch(&name(key), Fetch { unseen: true, ..Fetch::default() }, now)
@@ -237,6 +245,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..KEYS, delete(), compare()).prop_map(|(key, how, by)| Step::Delete(key, how, by)),
         4 => (0..KEYS, count(), compare()).prop_map(|(key, how, by)| Step::Count(key, how, by)),
         1 => exptime().prop_map(Step::Flush),
+        1 => prop::sample::select(&GROUPS[..]).prop_map(Step::FlushGroup),
         2 => prop_oneof![1..2500u64, Just(1000)].prop_map(Step::Wind),
         1 => Just(Step::Maintain),
     ]

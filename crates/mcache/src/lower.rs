@@ -10,12 +10,15 @@ use mcache_store::{EngineOptions, SEGMENT_CAPACITY_MIN};
 use crate::failure::Failure;
 use crate::logging;
 use crate::options::ServerOptions;
-use crate::settings::{Engine, Habits, ListenOn, Port, Settings};
+use crate::settings::{Engine, Habits, ListenOn, MemoryFrom, Port, Settings};
 
 /// Says in the log what is started, and which of the options change nothing.
 pub fn report(settings: &Settings) {
     for (word, why) in settings.without_effect() {
         tracing::warn!("{word} has no effect here: {why}");
+    }
+    if settings.memory_from == MemoryFrom::NoCgroup {
+        tracing::warn!("--cap auto: nothing limits the memory of the cgroup; taking the default");
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -14,7 +14,7 @@ use mcache_store::{SegmentStorageEngine, SimpleStorageEngine, StorageEngine};
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
-    match run(Habits::of(Path::new(&program)), arguments) {
+    match run(Habits::of(Path::new(&program)), arguments.collect()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{failure}");
@@ -23,8 +23,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(habits: Habits, arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
-    let settings = match Settings::from_command_line(habits, arguments)? {
+fn run(habits: Habits, arguments: Vec<OsString>) -> Result<(), Failure> {
+    let settings = match Settings::from_command_line(habits, arguments.clone())? {
         Invocation::Serve(settings) => settings,
         Invocation::Print(text) => {
             let _ = io::stdout().write_all(text.as_bytes()); // nobody may be reading
@@ -39,10 +39,13 @@ fn run(habits: Habits, arguments: impl Iterator<Item = OsString>) -> Result<(), 
         .map_err(|error| Failure::system(format!("failed to listen on {error}")))?;
     let signals = Caught::new().map_err(|error| Failure::system(error.to_string()))?;
     let _pid_file = daemon::settle(&settings, listeners.addresses())?;
+    let capacity = move || capacity(habits, &arguments);
     match settings.engine {
-        Engine::Simple => serve(options, listeners, signals, SimpleStorageEngine::new(&engine)),
+        Engine::Simple => {
+            serve(options, listeners, signals, SimpleStorageEngine::new(&engine), capacity)
+        }
         Engine::Segment => SegmentStorageEngine::new(&engine)
-            .and_then(|engine| serve(options, listeners, signals, engine)),
+            .and_then(|engine| serve(options, listeners, signals, engine, capacity)),
     }
     .map_err(|error| Failure::system(format!("the server cannot run: {error}")))
 }
@@ -52,8 +55,25 @@ fn serve<E: StorageEngine>(
     listeners: Listeners,
     signals: Caught,
     engine: E,
+    capacity: impl Fn() -> Result<u64, Failure> + Send + 'static,
 ) -> io::Result<()> {
-    let server = Server::start_on(listeners, options, Arc::new(engine))?;
-    signals.stop(server.stopper())?;
+    let engine = Arc::new(engine);
+    let server = Server::start_on(listeners, options, engine.clone())?;
+    let clock = server.clock();
+    signals.stop(server.stopper(), move || match capacity() {
+        Ok(memory) if engine.set_capacity(memory, clock()) => {
+            tracing::info!(memory, "SIGHUP: the memory's limit was read again");
+        }
+        Ok(memory) => tracing::warn!(memory, "SIGHUP: more than was reserved at the start"),
+        Err(failure) => tracing::warn!(%failure, "SIGHUP: nothing changes"),
+    })?;
     server.join()
+}
+
+/// The memory's limit as the same command line, and the file that it names, say now.
+fn capacity(habits: Habits, arguments: &[OsString]) -> Result<u64, Failure> {
+    match Settings::from_command_line(habits, arguments.iter().cloned())? {
+        Invocation::Serve(settings) => Ok(lower::engine_options(&settings)?.capacity),
+        Invocation::Print(_) => Err(Failure::usage("nothing to serve")),
+    }
 }

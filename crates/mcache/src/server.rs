@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use mcache_base::Now;
 use mcache_net::udp::Datagrams;
 use mcache_net::{Driver, EpollDriver, ListenAddress, Listeners, Wake};
 use mcache_store::StorageEngine;
@@ -83,6 +84,12 @@ impl Server {
     /// Where the server listens, with the ports that the system chose.
     pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
+    }
+
+    /// Tells the time as the server has it, in any thread.
+    pub fn clock(&self) -> impl Fn() -> Now + Send + 'static {
+        let shared = self.stopper.shared.clone();
+        move || shared.clock.now()
     }
 
     /// What stops the server from any thread.

@@ -4,6 +4,7 @@
 //! line, its key in the file, its lines in the help, in `stats settings` and in docs/settings.md.
 //! Nothing below this crate sees a setting: [`crate::lower`] turns them into plain options.
 
+mod cgroup;
 mod command_line;
 mod file;
 mod help;
@@ -13,6 +14,7 @@ mod show;
 mod table;
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use mcache_base::limits::ITEM_SIZE_CEILING;
 use mcache_protocol::StatLine;
@@ -37,11 +39,26 @@ pub enum Habits {
 
 impl Habits {
     /// The habits of a program started as `program`: a path whose last part is the name.
-    pub fn of(program: &std::path::Path) -> Self {
+    pub fn of(program: &Path) -> Self {
         let name = program.file_name().unwrap_or_default().to_string_lossy();
         if name.starts_with("memcached") { Self::Memcached } else { Self::Mcache }
     }
 }
+
+/// Where the size of the memory is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryFrom {
+    /// The user, or the defaults.
+    Here,
+    /// A share of what the cgroup may have is asked for.
+    Cgroup,
+    /// It was asked for, and nothing limits the cgroup: the default.
+    NoCgroup,
+}
+
+/// Of the cgroup's memory, so many percent are for items; the rest is for connections and the
+/// program.
+const CGROUP_PERCENT: u64 = 75;
 
 /// Where items live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,6 +202,10 @@ impl Settings {
             if !self.is_given(setting.name) {
                 self.given.push(setting.name);
             }
+            if setting.name == "memory" {
+                let is_auto = value == read::AUTO;
+                self.memory_from = if is_auto { MemoryFrom::Cgroup } else { MemoryFrom::Here };
+            }
         }
         Ok(())
     }
@@ -194,8 +215,22 @@ impl Settings {
         if self.udp_port != Port::Off && !self.is_given("port") {
             self.port = self.udp_port;
         }
+        if self.memory_from == MemoryFrom::Cgroup {
+            self.settle_memory();
+        }
         if !self.modern {
             self.settle_old_defaults();
+        }
+    }
+
+    /// Takes the cgroup's share, or the default if nothing limits the cgroup.
+    fn settle_memory(&mut self) {
+        match cgroup::memory_limit(Path::new("/")) {
+            Some(limit) => self.memory = limit / 100 * CGROUP_PERCENT,
+            None => {
+                self.memory = Self::defaults(self.habits).memory;
+                self.memory_from = MemoryFrom::NoCgroup;
+            }
         }
     }
 

@@ -1,5 +1,5 @@
 //! SIGINT, SIGTERM and SIGUSR1: the first stops the server, the second ends the process at once.
-//! SIGHUP, which would end it, only leaves a line in the log: there is nothing to read again.
+//! SIGHUP, which would end it, has the settings read again.
 
 use std::io;
 use std::thread::Builder;
@@ -21,13 +21,13 @@ impl Caught {
         Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP]).map(Self)
     }
 
-    /// Stops the server when one of them has come or comes.
-    pub fn stop(mut self, stopper: Stopper) -> io::Result<()> {
+    /// Stops the server when one of them has come or comes; calls `reread` at each SIGHUP.
+    pub fn stop(mut self, stopper: Stopper, reread: impl Fn() + Send + 'static) -> io::Result<()> {
         Builder::new().name("signals".to_owned()).spawn(move || {
             let mut stopping = false;
             for signal in self.0.forever() {
                 if signal == SIGHUP {
-                    tracing::info!("SIGHUP: nothing to read again");
+                    reread();
                     continue;
                 }
                 if stopping {

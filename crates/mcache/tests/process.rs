@@ -179,6 +179,31 @@ fn a_server_tells_its_port_and_its_id_and_cleans_up() {
 }
 
 #[test]
+fn a_hangup_has_the_memory_read_again() {
+    let directory = Directory::new("hangup");
+    let file = directory.0.join("settings.toml");
+    let limit = |text: &str| fs::write(&file, format!("cap = \"{text}\"\n")).expect("a file");
+    limit("64m");
+    let line = "--config settings.toml -u root -s socket -P pid";
+    let command = directory.program("mcache").args(line.split(' ')).stderr(Stdio::null()).spawn();
+    let _server = Running(command.expect("the program"));
+    let id = wait_for("the pid file", || fs::read_to_string(directory.0.join("pid")).ok());
+    let is_limit = |bytes: u64| {
+        let mut stream = UnixStream::connect(directory.0.join("socket")).ok()?;
+        stream.write_all(b"stats\r\nquit\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.contains(&format!("STAT limit_maxbytes {bytes}\r\n")).then_some(())
+    };
+    wait_for("the first limit", || is_limit(64 << 20));
+    for (text, bytes) in [("32m", 32 << 20), ("nonsense", 32 << 20), ("128m", 128 << 20)] {
+        limit(text);
+        signal("-HUP", id.trim());
+        wait_for(text, || is_limit(bytes));
+    }
+}
+
+#[test]
 fn a_daemon_serves_after_its_parent_has_ended() {
     let directory = Directory::new("daemon");
     let socket = directory.0.join("socket");

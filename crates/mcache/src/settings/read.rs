@@ -51,6 +51,14 @@ pub fn byte_size(field: &mut u64, text: &str) -> Reading {
     Ok(())
 }
 
+/// What asks for a share of the cgroup's memory.
+pub const AUTO: &str = "auto";
+
+/// Bytes as [`byte_size`] has them. [`AUTO`] changes nothing yet: see `Settings::settle`.
+pub fn capacity(field: &mut u64, text: &str) -> Reading {
+    if text == AUTO { Ok(()) } else { byte_size(field, text) }
+}
+
 /// `-I`: the whole item. Its range is checked when the memory is known.
 pub fn item_size(field: &mut SizeLimit, text: &str) -> Reading {
     let bytes =

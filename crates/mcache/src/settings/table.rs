@@ -10,7 +10,7 @@ use std::time::Duration;
 use mcache_protocol::Protocols;
 use mcache_store::SizeLimit;
 
-use super::{Engine, Habits, ListenOn, Port, Setting, Spelling, read, show};
+use super::{Engine, Habits, ListenOn, MemoryFrom, Port, Setting, Spelling, read, show};
 use crate::network::Network;
 use crate::options::IdlePolicy;
 
@@ -44,6 +44,8 @@ macro_rules! settings {
             pub habits: Habits,
             /// Names of the settings that the user said something about.
             pub given: Vec<&'static str>,
+            /// Where the memory's size is from.
+            pub memory_from: MemoryFrom,
             $( $(#[doc = $about])+ pub $field: $type, )+
         }
 
@@ -53,6 +55,7 @@ macro_rules! settings {
                 Self {
                     habits,
                     given: Vec::new(),
+                    memory_from: MemoryFrom::Here,
                     $( $field: match habits {
                         Habits::Mcache => $mcache,
                         Habits::Memcached => $memcached,
@@ -89,10 +92,11 @@ settings! {
     config: Option<PathBuf> = None, None => show::path;
         ["--config"] "FILE" => read::path;
 
-    /// Memory for items: keys, values and everything that is kept beside them.
+    /// Memory for items: keys, values and everything that is kept beside them. `auto` is 3/4 of
+    /// what the cgroup may have, or the default if nothing limits it.
     memory: u64 = 1024 * MIB, 64 * MIB => show::plain;
         ["-m" "--memory-limit"] "MEGABYTES" => read::megabytes;
-        ["--cap"] "BYTES[k|m|g]" => read::byte_size;
+        ["--cap"] "BYTES[k|m|g]|auto" => read::capacity;
         stat "maxbytes";
 
     /// Connections that may be open at once; one more is told so and closed.

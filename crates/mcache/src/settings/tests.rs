@@ -49,6 +49,7 @@ fn command_lines_are_understood() {
         ("-m64", "memory=67108864"),
         ("--cap 1048576", "memory=1048576"),
         ("--cap 3k", "memory=3072"),
+        ("--cap auto -m 64", "memory=67108864"),
         ("--cap 2G", "memory=2147483648"),
         ("--cap 1g -m 64", "memory=67108864"),
         ("-m 64 --cap 1g", "memory=1073741824"),
