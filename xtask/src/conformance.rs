@@ -8,12 +8,22 @@ use mcache_conformance::{
 
 use crate::shell;
 
+/// The houses that are programs: name, transport, options. Only mcache has a choice of drivers.
+const PROGRAMS: &[(&str, Transport, &[&str])] = &[
+    ("tcp", Transport::Tcp, &[]),
+    ("unix", Transport::Unix, &[]),
+    ("tcp-epoll", Transport::Tcp, EPOLL),
+    ("unix-epoll", Transport::Unix, EPOLL),
+];
+
+const EPOLL: &[&str] = &["--io", "epoll"];
+
 /// What the command line asks for.
 #[derive(Default)]
 struct Arguments {
     /// The server program; mcache, built now, if there is none.
     against: Option<String>,
-    /// `session`, `tcp` or `unix`; all that there are if there is none.
+    /// `session` or one of [`PROGRAMS`]; all that there are if there is none.
     house: Option<String>,
     transcripts: Vec<Transcript>,
 }
@@ -54,16 +64,19 @@ impl Arguments {
 
     fn houses(&self) -> Result<Vec<Box<dyn House>>, String> {
         let house = self.house.as_deref();
-        if house.is_some_and(|house| !["session", "tcp", "unix"].contains(&house)) {
-            return Err("there are the houses session, tcp and unix".to_owned());
+        let known = |house| house == "session" || PROGRAMS.iter().any(|it| it.0 == house);
+        if house.is_some_and(|house| !known(house)) {
+            let names: Vec<_> = PROGRAMS.iter().map(|program| program.0).collect();
+            return Err(format!("there are the houses session, {}", names.join(", ")));
         }
         let mut houses = Vec::new();
         if self.against.is_none() && house.is_none_or(|house| house == "session") {
             houses = memory_houses();
         }
-        for (name, transport) in [("tcp", Transport::Tcp), ("unix", Transport::Unix)] {
-            if house.is_none_or(|house| house == name) {
-                houses.push(Box::new(self.program(transport)?));
+        for &(name, transport, options) in PROGRAMS {
+            let possible = self.against.is_none() || options.is_empty();
+            if possible && house.is_none_or(|house| house == name) {
+                houses.push(Box::new(self.program(transport)?.with(options)));
             }
         }
         Ok(houses)

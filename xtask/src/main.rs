@@ -48,7 +48,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "conformance",
-        about: "play transcripts: [--against PROGRAM] [--house session|tcp|unix] \
+        about: "play transcripts: [--against PROGRAM] [--house NAME] \
                 [--topic text|meta|binary] [FILE...]",
         run: conformance::run,
     },

@@ -107,6 +107,27 @@ pub const UDP_AMPLIFICATION_MAX: usize = 3;
 /// Events a worker takes from the kernel at once; the others wait for its next turn.
 pub const EVENTS_PER_WAIT: usize = 1024;
 
+/// Entries that a worker hands to io_uring at once; further ones follow when it has taken these.
+pub const RING_SUBMISSIONS: u32 = 1024;
+
+/// Completions that io_uring has room for; it keeps further ones until these are read.
+pub const RING_COMPLETIONS: u32 = 4096;
+
+/// Buffers of a worker that io_uring receives into. A connection that bytes arrive for while all
+/// are full receives them a turn later.
+pub const LENT_BUFFERS: u16 = 256;
+
+/// Bytes of such a buffer.
+pub const LENT_BUFFER_LEN: usize = 4 << 10;
+
+/// Bytes that io_uring has received for a connection that does not take them, at which it stops
+/// receiving until all are taken. What one system call brings may come on top.
+pub const RECEIVED_AHEAD_MAX: usize = 16 << 10;
+
+/// Bytes of answers that wait to be handed to io_uring at which the worker hands them over before
+/// it serves more connections.
+pub const SENDS_GATHERED_MAX: usize = 1 << 20;
+
 /// Slices handed to one gathering send.
 pub const SLICES_PER_SEND: usize = 64;
 

@@ -43,6 +43,8 @@ pub struct Program {
     called: &'static str,
     transport: Transport,
     server: Server,
+    /// Options of every start.
+    always: &'static [&'static str],
 }
 
 impl Program {
@@ -57,7 +59,12 @@ impl Program {
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text.split_whitespace().nth(1).unwrap_or_default().to_owned();
         let server = Server { name: name.to_owned(), version };
-        Ok(Self { path: path.to_owned(), called: "memcached", transport, server })
+        Ok(Self { path: path.to_owned(), called: "memcached", transport, server, always: &[] })
+    }
+
+    /// The same program, always with these options too.
+    pub fn with(self, options: &'static [&'static str]) -> Self {
+        Self { always: options, ..self }
     }
 
     /// The same program under another name: mcache's defaults depend on it.
@@ -89,17 +96,24 @@ impl Program {
             Address::Tcp(port) => command.args(["-l", "127.0.0.1", "-p", &port.to_string()]),
             Address::Unix(path) => command.arg("-s").arg(path),
         };
-        command.args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(self.always)
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command
     }
 }
 
 impl House for Program {
     fn name(&self) -> String {
-        match self.transport {
-            Transport::Tcp => format!("{} over TCP", self.server),
-            Transport::Unix => format!("{} over a unix socket", self.server),
-        }
+        let transport = match self.transport {
+            Transport::Tcp => "TCP",
+            Transport::Unix => "a unix socket",
+        };
+        let options: String = self.always.iter().map(|option| format!(" {option}")).collect();
+        format!("{} over {transport}{options}", self.server)
     }
 
     fn server(&self) -> Server {

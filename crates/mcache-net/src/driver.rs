@@ -15,8 +15,10 @@ pub struct ConnectionId(pub usize);
 pub enum Event<O> {
     /// Bytes, or the end of them, can be taken with [`Driver::receive`].
     Received(ConnectionId),
-    /// A send that could not finish at once has finished; here is its queue, empty.
+    /// A send that was begun or under way has finished; here is its queue, empty.
     Sent(ConnectionId, O),
+    /// A send that was begun could not finish at once; it goes on by itself.
+    Delayed(ConnectionId),
     /// A send that was under way failed. The caller still has to [`Driver::close`] it.
     Failed(ConnectionId),
     /// Another thread called the driver's waker.
@@ -40,6 +42,10 @@ pub enum Received {
 pub enum Send<O> {
     /// All of it went out; here is the queue, empty, for the next answers.
     Done(O),
+    /// The driver keeps the queue until the next [`Driver::wait`], whose events tell what came of
+    /// it: sent, delayed or failed. That all went out may not end the wait: whoever needs to know
+    /// it soon calls one that does not wait.
+    Begun,
     /// The driver keeps the queue and goes on by itself; an [`Event::Sent`] brings it back.
     UnderWay,
     /// The socket failed.
@@ -65,6 +71,11 @@ pub trait Driver<O: Outgoing> {
 
     /// Sends a queue. At most one send of a connection is under way.
     fn send(&mut self, connection: ConnectionId, queue: O) -> Send<O>;
+
+    /// Whether so much was begun to be sent that a [`Driver::wait`] should come before more.
+    fn is_full(&self) -> bool {
+        false
+    }
 
     /// Closes a connection, whatever is under way.
     fn close(&mut self, connection: ConnectionId);

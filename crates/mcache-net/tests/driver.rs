@@ -1,12 +1,13 @@
-//! The driver against real sockets: what is received, what is sent, and how it ends.
+//! Every driver against real sockets: what is received, what is sent, and how it ends.
 
-use std::io::{IoSlice, Read, Write};
+use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mcache_base::Outgoing;
-use mcache_net::{ConnectionId, Driver, EpollDriver, Event, Received, Send, Wake};
+use mcache_net::uring::Sizes;
+use mcache_net::{ConnectionId, Driver, EpollDriver, Event, Received, Send, UringDriver, Wake};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Longer than anything here takes; reaching it fails the test.
@@ -34,17 +35,56 @@ impl Outgoing for Queue {
     }
 }
 
-type TestDriver = EpollDriver<Queue>;
+/// Runs each test with every driver; those of io_uring only where the system allows it.
+macro_rules! with_every_driver {
+    ($($test:ident)+) => {
+        mod epoll {
+            $( #[test] fn $test() { super::$test(super::EpollDriver::new().unwrap()); } )+
+        }
+        mod uring {
+            $( #[test] fn $test() {
+                super::uring(super::Sizes::default()).into_iter().for_each(super::$test);
+            } )+
+        }
+        /// Queues that overflow and buffers that run out.
+        mod uring_without_room {
+            $( #[test] fn $test() {
+                let sizes =
+                    super::Sizes { submissions: 2, completions: 4, buffers: 2, buffer_len: 16 };
+                super::uring(sizes).into_iter().for_each(super::$test);
+            } )+
+        }
+    };
+}
+
+with_every_driver! {
+    bytes_are_received_whatever_the_buffer_holds
+    nothing_is_received_before_it_was_announced
+    a_half_closed_peer_is_still_answered
+    a_long_send_goes_on_by_itself
+    a_reader_of_one_byte_at_a_time_is_sent_all
+    bytes_can_be_received_while_a_send_is_under_way
+    a_peer_that_leaves_fails_the_send
+    what_is_not_taken_stops_its_sender_alone
+    a_connection_closes_whatever_is_under_way
+    a_thousand_connections_are_served
+    an_id_is_not_reused_before_the_next_wait
+    another_thread_wakes_the_driver
+}
+
+fn uring(sizes: Sizes) -> Option<UringDriver<Queue>> {
+    let driver = UringDriver::with_sizes(sizes);
+    driver.inspect_err(|error| eprintln!("io_uring is not to be had here: {error}")).ok()
+}
 
 fn queue(bytes: &[u8]) -> Queue {
     Queue { bytes: bytes.to_vec(), sent: 0 }
 }
 
-/// A driver, and the peers of the connections that it holds.
-fn driver_with(connections: usize) -> (TestDriver, Vec<(ConnectionId, TcpStream)>) {
-    let mut driver = TestDriver::new().unwrap();
+/// Connects peers to a driver.
+fn connect(driver: &mut impl Driver<Queue>, connections: usize) -> Vec<(ConnectionId, TcpStream)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let peers = (0..connections)
+    (0..connections)
         .map(|_| {
             let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             peer.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -52,35 +92,55 @@ fn driver_with(connections: usize) -> (TestDriver, Vec<(ConnectionId, TcpStream)
             socket.set_nonblocking(true).unwrap();
             (driver.add(socket.into()).unwrap(), peer)
         })
-        .collect();
-    (driver, peers)
+        .collect()
 }
 
-fn driver_with_one() -> (TestDriver, ConnectionId, TcpStream) {
-    let (driver, mut peers) = driver_with(1);
-    let (id, peer) = peers.remove(0);
-    (driver, id, peer)
+fn connect_one(driver: &mut impl Driver<Queue>) -> (ConnectionId, TcpStream) {
+    connect(driver, 1).remove(0)
 }
 
 /// Waits until `wanted` picks something out of an event.
-fn wait_for<T>(driver: &mut TestDriver, wanted: impl Fn(&Event<Queue>) -> Option<T>) -> T {
+fn wait_for<T>(driver: &mut impl Driver<Queue>, wanted: impl Fn(&Event<Queue>) -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     let mut events = Vec::new();
+    let mut timeout = Duration::ZERO;
     loop {
-        driver.wait(Some(PATIENCE), &mut events).unwrap();
+        driver.wait(Some(timeout), &mut events).unwrap();
         if let Some(found) = events.drain(..).find_map(|event| wanted(&event)) {
             return found;
         }
         assert!(Instant::now() < deadline, "the event never came");
+        timeout = PATIENCE;
     }
 }
 
-fn wait_received(driver: &mut TestDriver, id: ConnectionId) {
+fn wait_received(driver: &mut impl Driver<Queue>, id: ConnectionId) {
     wait_for(driver, |event| matches!(event, Event::Received(at) if *at == id).then_some(()));
 }
 
+fn wait_sent(driver: &mut impl Driver<Queue>, id: ConnectionId) {
+    wait_for(driver, |event| match event {
+        Event::Sent(at, queue) => (*at == id && queue.is_empty()).then_some(()),
+        _ => None,
+    });
+}
+
+/// Sends what the socket has room for.
+fn send(driver: &mut impl Driver<Queue>, id: ConnectionId, bytes: &[u8]) {
+    match driver.send(id, queue(bytes)) {
+        Send::Done(queue) => assert!(queue.is_empty()),
+        Send::Begun | Send::UnderWay => wait_sent(driver, id),
+        Send::Failed => panic!("the send failed"),
+    }
+}
+
+/// Whether a send is left to the driver.
+fn goes_on(send: &Send<Queue>) -> bool {
+    matches!(send, Send::Begun | Send::UnderWay)
+}
+
 /// Receives until the peer has closed, through a buffer of `room` bytes.
-fn receive_all(driver: &mut TestDriver, id: ConnectionId, room: usize) -> Vec<u8> {
+fn receive_all(driver: &mut impl Driver<Queue>, id: ConnectionId, room: usize) -> Vec<u8> {
     let mut buffer = vec![0; room];
     let mut all = Vec::new();
     loop {
@@ -97,10 +157,9 @@ fn receive_all(driver: &mut TestDriver, id: ConnectionId, room: usize) -> Vec<u8
     }
 }
 
-#[test]
-fn bytes_are_received_whatever_the_buffer_holds() {
+fn bytes_are_received_whatever_the_buffer_holds(mut driver: impl Driver<Queue>) {
     for room in [1, 7, 100, 4096] {
-        let (mut driver, id, mut peer) = driver_with_one();
+        let (id, mut peer) = connect_one(&mut driver);
         let said: Vec<u8> = (0..1000u32).map(|n| n as u8).collect();
         peer.write_all(&said).unwrap();
         peer.shutdown(Shutdown::Write).unwrap();
@@ -108,9 +167,8 @@ fn bytes_are_received_whatever_the_buffer_holds() {
     }
 }
 
-#[test]
-fn nothing_is_received_before_it_was_announced() {
-    let (mut driver, id, mut peer) = driver_with_one();
+fn nothing_is_received_before_it_was_announced(mut driver: impl Driver<Queue>) {
+    let (id, mut peer) = connect_one(&mut driver);
     let mut buffer = [0; 16];
     assert_eq!(driver.receive(id, &mut buffer), Received::Nothing);
     for word in [b"one", b"two"] {
@@ -122,67 +180,132 @@ fn nothing_is_received_before_it_was_announced() {
     }
 }
 
-#[test]
-fn a_half_closed_peer_is_still_answered() {
-    let (mut driver, id, mut peer) = driver_with_one();
+fn a_half_closed_peer_is_still_answered(mut driver: impl Driver<Queue>) {
+    let (id, mut peer) = connect_one(&mut driver);
     peer.write_all(b"question").unwrap();
     peer.shutdown(Shutdown::Write).unwrap();
     assert_eq!(receive_all(&mut driver, id, 64), b"question");
-    assert!(matches!(driver.send(id, queue(b"answer")), Send::Done(_)));
+    send(&mut driver, id, b"answer");
     driver.close(id);
+    driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
     let mut answer = Vec::new();
     peer.read_to_end(&mut answer).unwrap();
     assert_eq!(answer, b"answer");
 }
 
-#[test]
-fn a_long_send_goes_on_by_itself() {
-    let (mut driver, id, mut peer) = driver_with_one();
+fn a_long_send_goes_on_by_itself(mut driver: impl Driver<Queue>) {
+    let (id, mut peer) = connect_one(&mut driver);
     let said: Vec<u8> = (0..20_000_000u32).map(|n| (n >> 3) as u8).collect();
     for round in 0..2 {
-        assert!(matches!(driver.send(id, queue(&said)), Send::UnderWay), "round {round}");
+        assert!(goes_on(&driver.send(id, queue(&said))), "round {round}");
         let mut reader = peer.try_clone().unwrap();
         let length = said.len();
         let heard = thread::spawn(move || {
             let mut heard = vec![0; length];
             reader.read_exact(&mut heard).map(|()| heard)
         });
-        wait_for(&mut driver, |event| match event {
-            Event::Sent(at, queue) => (*at == id && queue.is_empty()).then_some(()),
-            _ => None,
-        });
+        wait_sent(&mut driver, id);
         assert!(heard.join().unwrap().unwrap() == said, "the bytes arrive whole and in order");
     }
-    assert!(matches!(driver.send(id, queue(b"end")), Send::Done(_)));
+    send(&mut driver, id, b"end");
     let mut end = [0; 3];
     peer.read_exact(&mut end).unwrap();
     assert_eq!(&end, b"end");
 }
 
-#[test]
-fn bytes_can_be_received_while_a_send_is_under_way() {
-    let (mut driver, id, mut peer) = driver_with_one();
-    assert!(matches!(driver.send(id, queue(&vec![b'x'; 20_000_000])), Send::UnderWay));
+fn a_reader_of_one_byte_at_a_time_is_sent_all(mut driver: impl Driver<Queue>) {
+    let (id, mut peer) = connect_one(&mut driver);
+    let said = vec![b'x'; 10_000_000];
+    assert!(goes_on(&driver.send(id, queue(&said))));
+    let mut events = Vec::new();
+    for _ in 0..1000 {
+        driver.wait(Some(Duration::ZERO), &mut events).unwrap();
+        peer.read_exact(&mut [0]).unwrap();
+    }
+    let sent = events.iter().any(|event| matches!(event, Event::Sent(..)));
+    assert!(!sent, "most of it cannot have gone out");
+    let reader = thread::spawn(move || peer.read_exact(&mut vec![0; 9_999_000]).map(|()| peer));
+    wait_sent(&mut driver, id);
+    reader.join().unwrap().unwrap();
+}
+
+fn bytes_can_be_received_while_a_send_is_under_way(mut driver: impl Driver<Queue>) {
+    let (id, mut peer) = connect_one(&mut driver);
+    assert!(goes_on(&driver.send(id, queue(&vec![b'x'; 20_000_000]))));
     peer.write_all(b"more").unwrap();
     wait_received(&mut driver, id);
     assert_eq!(driver.receive(id, &mut [0; 16]), Received::Bytes(4));
 }
 
-#[test]
-fn a_peer_that_leaves_fails_the_send() {
-    let (mut driver, id, peer) = driver_with_one();
-    assert!(matches!(driver.send(id, queue(&vec![b'x'; 20_000_000])), Send::UnderWay));
+fn a_peer_that_leaves_fails_the_send(mut driver: impl Driver<Queue>) {
+    let (id, peer) = connect_one(&mut driver);
+    assert!(goes_on(&driver.send(id, queue(&vec![b'x'; 20_000_000]))));
+    // So that the send waits for room when the connection is reset.
+    driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
     drop(peer);
     wait_for(&mut driver, |event| matches!(event, Event::Failed(at) if *at == id).then_some(()));
     assert!(matches!(driver.send(id, queue(b"more")), Send::Failed));
 }
 
-#[test]
-fn a_thousand_connections_are_served() {
+fn what_is_not_taken_stops_its_sender_alone(mut driver: impl Driver<Queue>) {
+    let mut peers = connect(&mut driver, 2);
+    let (quiet, mut other) = peers.remove(1);
+    let (id, mut peer) = peers.remove(0);
+    peer.set_nonblocking(true).unwrap();
+    let (mut said, mut events, mut blocked) = (0, Vec::new(), 0);
+    // Sockets hold some megabytes of their own.
+    while blocked < 100 {
+        let chunk: Vec<u8> = (said..said + 10_000).map(|n| (n >> 4) as u8).collect();
+        match peer.write(&chunk) {
+            Ok(count) => (said, blocked) = (said + count, 0),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                blocked += 1;
+            }
+        }
+        assert!(said < 100_000_000, "what nobody takes is received for ever");
+        driver.wait(Some(Duration::ZERO), &mut events).unwrap();
+    }
+    other.write_all(b"hello").unwrap();
+    wait_received(&mut driver, quiet);
+    assert_eq!(driver.receive(quiet, &mut [0; 16]), Received::Bytes(5));
+    peer.shutdown(Shutdown::Write).unwrap();
+    let heard = receive_all(&mut driver, id, 5000);
+    assert_eq!(heard.len(), said);
+    assert!(heard.iter().enumerate().all(|(n, byte)| *byte == (n >> 4) as u8), "in order");
+}
+
+fn a_connection_closes_whatever_is_under_way(mut driver: impl Driver<Queue>) {
+    for under_way in ["nothing", "bytes to take", "a send begun", "a send that waits"] {
+        let (id, mut peer) = connect_one(&mut driver);
+        if under_way == "bytes to take" {
+            peer.write_all(b"not wanted").unwrap();
+            wait_received(&mut driver, id);
+        }
+        if under_way.starts_with("a send") {
+            assert!(goes_on(&driver.send(id, queue(&vec![b'x'; 20_000_000]))));
+        }
+        if under_way.ends_with("waits") {
+            driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+        }
+        driver.close(id);
+        assert_eq!(driver.receive(id, &mut [0; 4]), Received::Closed, "{under_way}");
+        assert!(matches!(driver.send(id, queue(b"more")), Send::Failed), "{under_way}");
+        let mut events = Vec::new();
+        (0..3).for_each(|_| driver.wait(Some(Duration::ZERO), &mut events).unwrap());
+        assert!(events.is_empty(), "{under_way}: {events:?}");
+        let ended = peer.read_to_end(&mut Vec::new());
+        let fine =
+            ended.as_ref().is_ok_and(|heard| *heard < 20_000_000) || under_way == "bytes to take";
+        assert!(fine, "{under_way}: the peer learns of it: {ended:?}");
+    }
+}
+
+fn a_thousand_connections_are_served(mut driver: impl Driver<Queue>) {
     // Both ends are here, and the usual limit is 1024 descriptors.
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
-    let (mut driver, mut peers) = driver_with(1000);
+    let mut peers = connect(&mut driver, 1000);
     for (id, peer) in &mut peers {
         peer.write_all(&id.0.to_le_bytes()).unwrap();
     }
@@ -196,11 +319,13 @@ fn a_thousand_connections_are_served() {
             let Event::Received(id) = event else { continue };
             if let Received::Bytes(count) = driver.receive(id, &mut buffer) {
                 assert_eq!(buffer[..count], id.0.to_le_bytes(), "each says its own");
-                assert!(matches!(driver.send(id, queue(&buffer[..count])), Send::Done(_)));
+                let sent = driver.send(id, queue(&buffer[..count]));
+                assert!(!matches!(sent, Send::Failed));
                 answered += 1;
             }
         }
     }
+    driver.wait(Some(Duration::ZERO), &mut events).unwrap();
     for (id, peer) in &mut peers {
         let mut answer = [0; size_of::<usize>()];
         peer.read_exact(&mut answer).unwrap();
@@ -208,9 +333,8 @@ fn a_thousand_connections_are_served() {
     }
 }
 
-#[test]
-fn an_id_is_not_reused_before_the_next_wait() {
-    let (mut driver, id, _peer) = driver_with_one();
+fn an_id_is_not_reused_before_the_next_wait(mut driver: impl Driver<Queue>) {
+    let (id, _peer) = connect_one(&mut driver);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let _peers = [(); 2].map(|()| TcpStream::connect(listener.local_addr().unwrap()).unwrap());
     driver.close(id);
@@ -222,11 +346,11 @@ fn an_id_is_not_reused_before_the_next_wait() {
     assert_eq!(third, id);
 }
 
-#[test]
-fn another_thread_wakes_the_driver() {
-    let mut driver = TestDriver::new().unwrap();
-    let waker = driver.waker();
-    let other = thread::spawn(move || waker.wake());
-    wait_for(&mut driver, |event| matches!(event, Event::Woken).then_some(()));
-    other.join().unwrap();
+fn another_thread_wakes_the_driver(mut driver: impl Driver<Queue>) {
+    for _ in 0..3 {
+        let waker = driver.waker();
+        let other = thread::spawn(move || waker.wake());
+        wait_for(&mut driver, |event| matches!(event, Event::Woken).then_some(()));
+        other.join().unwrap();
+    }
 }

@@ -32,6 +32,8 @@ pub struct Connection<E: StorageEngine> {
     pub waits: Waits,
     /// Memory of the answers that are being sent, while that takes time.
     pub sending: usize,
+    /// Memory of the send that was begun last, which its peer may take at once.
+    pub begun: usize,
     /// What was last noted that it holds.
     pub held: Held,
     /// Set once the connection watches: it has nothing to ask any more.
@@ -113,6 +115,7 @@ impl<E: StorageEngine> Connection<E> {
             answers: None,
             waits: Waits::Peer,
             sending: 0,
+            begun: 0,
             held: Held::default(),
             watcher: None,
             entry,
@@ -130,6 +133,25 @@ impl<E: StorageEngine> Connection<E> {
         let answers = self.answers.as_ref().map_or(0, |out| out.capacity());
         let bytes = self.pending.capacity() + answers + self.sending;
         Held { bytes, waits: self.waits != Waits::Turn }
+    }
+
+    /// Whether it has nothing to do until its peer sends something.
+    pub fn rests(&self) -> bool {
+        self.awaits.is_some() && !self.arrived
+    }
+
+    /// Notes that the peer does not take what is being sent as fast as it comes.
+    pub fn is_delayed(&mut self) {
+        self.sending = self.begun;
+        self.entry.is_now(State::Sending);
+    }
+
+    /// Waits for the peer again, after a send.
+    pub fn rest(&mut self) {
+        self.waits = Waits::Peer;
+        if let Some(awaited) = self.awaits {
+            self.entry.is_now(awaited.into());
+        }
     }
 
     /// Throws away what the peer of a watcher sends.

@@ -15,9 +15,6 @@ use crate::buffered::Buffered;
 use crate::options::IdlePolicy;
 use crate::shared::Shared;
 
-/// The event loop's kernel interface.
-const IO_DRIVER: &str = "epoll";
-
 impl Host for Shared {
     fn stat(&self, stat: Stat) -> Option<String> {
         // Like memcached: its own tests count the lines of the report.
@@ -35,7 +32,7 @@ impl Host for Shared {
         [
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ("engine", self.options.engine.to_owned()),
-            ("io_driver", IO_DRIVER.to_owned()),
+            ("io_driver", self.io.to_owned()),
             ("buffered_bytes", held.to_string()),
             ("buffered_bytes_max", self.options.buffered_max.to_string()),
             ("panics", panics.to_string()),
@@ -108,7 +105,7 @@ impl Shared {
         let usage = getrusage(UsageWho::RUSAGE_SELF);
         let number = match stat {
             Stat::version => return MEMCACHED_LEVEL.to_owned(),
-            Stat::libevent => return IO_DRIVER.to_owned(),
+            Stat::libevent => return self.io.to_owned(),
             Stat::rusage_user => return seconds(usage.map(|usage| usage.user_time())),
             Stat::rusage_system => return seconds(usage.map(|usage| usage.system_time())),
             Stat::pid => u64::from(std::process::id()),

@@ -56,6 +56,7 @@ pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
         udp_allow: settings.udp_allow.clone(),
         protocols: settings.protocols,
         backlog: settings.backlog,
+        io: settings.io,
         threads: settings.threads as usize,
         connections_max: settings.connections_max as usize,
         refuse_at_once: settings.maxconns_fast,

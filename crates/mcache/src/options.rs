@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use mcache_base::limits::BUFFERED_MAX;
-use mcache_net::ListenAddress;
+use mcache_net::{Io, ListenAddress};
 use mcache_protocol::{Protocols, StatLine};
 
 use crate::network::Network;
@@ -20,6 +20,8 @@ pub struct ServerOptions {
     pub protocols: Protocols,
     /// Connections that may wait to be accepted, per listener.
     pub backlog: u32,
+    /// The kernel interface that the workers use.
+    pub io: Io,
     /// Worker threads, 1 or more.
     pub threads: usize,
     /// Connections that may be open at once; one more is told so and closed.
@@ -82,6 +84,7 @@ impl Default for ServerOptions {
             udp_allow: Network::LOOPBACK.to_vec(),
             protocols: Protocols::Negotiated,
             backlog: 1024,
+            io: Io::Auto,
             threads: 4,
             connections_max: 1024,
             refuse_at_once: true,

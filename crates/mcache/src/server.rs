@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mcache_base::Now;
 use mcache_net::udp::Datagrams;
-use mcache_net::{Driver, EpollDriver, ListenAddress, Listeners, Wake};
+use mcache_net::{Chosen, Driver, ListenAddress, Listeners, Wake};
 use mcache_store::StorageEngine;
 
 use crate::acceptor::Acceptor;
@@ -41,13 +41,12 @@ impl Server {
         engine: Arc<E>,
     ) -> io::Result<Self> {
         let addresses: Vec<_> = listeners.addresses().cloned().collect();
-        let mut drivers = Vec::with_capacity(options.threads);
-        for _ in 0..options.threads {
-            drivers.push(EpollDriver::new()?);
-        }
+        let Chosen { drivers, name: io, why } = Chosen::new(options.io, options.threads)?;
+        tracing::info!(io, why, "serving sockets");
         let mailboxes: Arc<[_]> =
             drivers.iter().map(|driver| Mailbox::new(driver.waker())).collect();
-        let shared = Arc::new(Shared::new(options, listeners.sockets().collect()));
+        let found = listeners.sockets().collect();
+        let shared = Arc::new(Shared::new(options, io, found));
         let datagrams = listeners.take_datagrams();
         let udp = if datagrams.is_empty() { None } else { Some(Datagrams::new(datagrams)?) };
         let own: Vec<_> = udp.iter().map(Datagrams::waker).chain([listeners.waker()]).collect();

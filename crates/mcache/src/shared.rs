@@ -23,6 +23,8 @@ use crate::watch::Watch;
 pub struct Shared {
     /// What the server was told.
     pub options: ServerOptions,
+    /// The kernel interface that the workers use.
+    pub io: &'static str,
     /// The server's clock.
     pub clock: Clock,
     /// The workers' counters, each written by its worker alone, and the UDP thread's.
@@ -68,14 +70,19 @@ pub struct Connections {
 }
 
 impl Shared {
-    /// The state of a server that is about to start.
+    /// The state of a server that is about to start, whose workers use `io`.
     ///
     /// `found`: the sockets that it is found at, by their descriptors.
-    pub fn new(options: ServerOptions, found: Vec<(RawFd, ListenAddress)>) -> Self {
+    pub fn new(
+        options: ServerOptions,
+        io: &'static str,
+        found: Vec<(RawFd, ListenAddress)>,
+    ) -> Self {
         let clock = Clock::start();
         let now_ms = clock.now().clock_ms;
         let found = found.into_iter().map(|(socket, at)| Entry::found(socket, at, now_ms));
         Self {
+            io,
             buffered: (0..options.threads)
                 .map(|_| Buffered::new(options.buffered_max / options.threads))
                 .collect(),

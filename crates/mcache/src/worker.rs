@@ -50,6 +50,8 @@ pub struct Worker<E: StorageEngine, D: Driver<Answers<E::Pin>>> {
     idle_check_ms: u64,
     /// No connection can have been idle for long enough to make room before this.
     room_ms: u64,
+    /// There is more to do for a connection as soon as a send of this turn is done.
+    hurries: bool,
 }
 
 impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
@@ -76,6 +78,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             letters: Letters::default(),
             idle_check_ms: 0,
             room_ms: 0,
+            hurries: false,
         }
     }
 
@@ -83,12 +86,16 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Vec::new();
         while !self.shared.is_stopping() {
-            self.driver.wait(self.patience(), &mut events)?;
+            let patience = self.patience();
+            self.driver.wait(patience, &mut events)?;
             let now = self.shared.clock.now();
             for event in events.drain(..) {
                 self.take(event, now);
             }
             for _ in 0..self.ready.len() {
+                if self.driver.is_full() {
+                    break;
+                }
                 let Some(id) = self.ready.pop_front() else { break };
                 if self.has_to_wait(id) {
                     self.ready.push_back(id);
@@ -104,8 +111,8 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     }
 
     /// How long to wait for events.
-    fn patience(&self) -> Option<Duration> {
-        if !self.ready.is_empty() {
+    fn patience(&mut self) -> Option<Duration> {
+        if std::mem::take(&mut self.hurries) || !self.ready.is_empty() {
             return Some(Duration::ZERO);
         }
         let looks = matches!(self.shared.options.idle, IdlePolicy::Close(_)) && self.held > 0;
@@ -133,8 +140,17 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
                         connection.waits = Waits::Events;
                         self.make_ready(id);
                     }
+                    _ if connection.rests() => {
+                        connection.rest();
+                        self.note_held(id, now);
+                    }
                     _ => self.make_ready(id),
                 }
+            }
+            Event::Delayed(id) => {
+                let Some(connection) = self.connection(id) else { return };
+                connection.is_delayed();
+                self.note_held(id, now);
             }
             Event::Failed(id) => self.close(id, Reason::Error),
             Event::Woken => self.read_letters(now),
@@ -215,11 +231,14 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
                 self.outputs.keep(out);
                 return true;
             }
-            Send::UnderWay => {
-                if let Some(connection) = self.connection(id) {
-                    connection.entry.is_now(State::Sending);
-                    connection.sending = held;
+            sending @ (Send::Begun | Send::UnderWay) => {
+                if let Some(Some(connection)) = self.connections.get_mut(id.0) {
+                    connection.begun = held;
+                    if matches!(sending, Send::UnderWay) {
+                        connection.is_delayed();
+                    }
                     connection.waits = last.map_or(Waits::Sent, Waits::SentLast);
+                    self.hurries |= last.is_some() || !connection.rests();
                 }
             }
             Send::Failed => self.close(id, Reason::Error),
@@ -483,17 +502,19 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             }
         }
         let deadline = Instant::now() + Duration::from_millis(STOP_GRACE_MS);
+        let mut patience = Duration::ZERO; // first those sends that are done at once
         while self.held > 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            self.driver.wait(Some(left), &mut events)?;
+            self.driver.wait(Some(patience), &mut events)?;
+
             for event in events.drain(..) {
                 match event {
                     Event::Sent(id, _) | Event::Failed(id) => self.close(id, Reason::Shutdown),
-                    Event::Received(_) | Event::Woken => {}
+                    Event::Received(_) | Event::Delayed(_) | Event::Woken => {}
                 }
+            }
+            patience = deadline.saturating_duration_since(Instant::now());
+            if patience.is_zero() {
+                break;
             }
         }
         Ok(())

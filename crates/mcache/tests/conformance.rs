@@ -1,11 +1,13 @@
-//! Plays the transcripts against the built server, over TCP and over a unix socket.
+//! Plays the transcripts against the built server, over TCP and over a unix socket, with the driver
+//! that it chooses itself and with the one that works everywhere.
 
 use std::path::Path;
 
 use mcache_conformance::{House, Program, TOPICS, Transport, play_all, transcripts};
 
-fn check(transport: Transport) {
+fn check(transport: Transport, options: &'static [&'static str]) {
     let server = Program::new(Path::new(env!("CARGO_BIN_EXE_mcache")), transport).unwrap();
+    let server = server.with(options);
     for topic in TOPICS {
         let report = play_all(&server, &transcripts(topic).unwrap());
         let (name, failures) = (server.name(), report.failures.join("\n"));
@@ -16,10 +18,20 @@ fn check(transport: Transport) {
 
 #[test]
 fn the_server_answers_as_written_over_tcp() {
-    check(Transport::Tcp);
+    check(Transport::Tcp, &[]);
+}
+
+#[test]
+fn the_server_answers_as_written_over_tcp_and_epoll() {
+    check(Transport::Tcp, &["--io", "epoll"]);
 }
 
 #[test]
 fn the_server_answers_as_written_over_a_unix_socket() {
-    check(Transport::Unix);
+    check(Transport::Unix, &[]);
+}
+
+#[test]
+fn the_server_answers_as_written_over_a_unix_socket_and_epoll() {
+    check(Transport::Unix, &["--io", "epoll"]);
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mcache_base::number::parse_u64;
+use mcache_net::Io;
 use mcache_protocol::Protocols;
 use mcache_store::SizeLimit;
 use mcache_store::eviction::POLICIES;
@@ -198,6 +199,14 @@ pub fn protocols(field: &mut Protocols, text: &str) -> Reading {
 pub fn policy(field: &mut &'static str, text: &str) -> Reading {
     let names: Vec<_> = POLICIES.iter().map(|policy| policy.name).collect();
     one_of(field, text, &names)
+}
+
+/// A kernel interface.
+pub fn io(field: &mut Io, text: &str) -> Reading {
+    let mut name = "";
+    one_of(&mut name, text, &Io::ALL.map(Io::name))?;
+    *field = Io::ALL.into_iter().find(|io| io.name() == name).unwrap_or(*field);
+    Ok(())
 }
 
 /// An engine.

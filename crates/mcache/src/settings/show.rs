@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use mcache_net::Io;
 use mcache_protocol::Protocols;
 use mcache_store::SizeLimit;
 
@@ -86,6 +87,11 @@ pub fn idle(value: &IdlePolicy) -> String {
         IdlePolicy::Close(after) => after.as_secs().to_string(),
         IdlePolicy::Keep | IdlePolicy::MakeRoom(_) => "0".to_owned(),
     }
+}
+
+/// A kernel interface's name.
+pub fn io(value: &Io) -> String {
+    value.name().to_owned()
 }
 
 /// An engine's name.

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mcache_net::Io;
 use mcache_protocol::Protocols;
 use mcache_store::SizeLimit;
 
@@ -151,6 +152,11 @@ settings! {
     /// comparison.
     engine: Engine = Engine::Segment, Engine::Segment => show::engine;
         ["--engine"] "ENGINE" => read::engine;
+
+    /// How sockets are served: `uring` (io_uring) or `epoll`; `auto` is io_uring where the system
+    /// allows it, and epoll elsewhere.
+    io: Io = Io::Auto, Io::Auto => show::io;
+        ["--io"] "INTERFACE" => read::io;
 
     /// Unix socket to listen on. TCP is then off; mcache keeps it on if -p or -l is given too.
     unix_socket: Option<PathBuf> = None, None => show::path;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mcache::{Server, ServerOptions};
-use mcache_net::ListenAddress;
+use mcache_net::{Io, ListenAddress};
 use mcache_store::eviction::policy;
 use mcache_store::{EngineOptions, SimpleStorageEngine, SizeLimit};
 
@@ -30,6 +30,8 @@ pub fn start_with(change: impl FnOnce(&mut ServerOptions)) -> Server {
     let mut options = ServerOptions {
         listeners: vec![tcp(Ipv4Addr::LOCALHOST)],
         threads: 2,
+        // The tests are built once more under a name that says which driver they are for.
+        io: if env!("CARGO_CRATE_NAME").ends_with("epoll") { Io::Epoll } else { Io::Auto },
         ..ServerOptions::default()
     };
     change(&mut options);
