@@ -140,7 +140,11 @@ fn every_policy_keeps_segments_in_bounds() {
 
 #[test]
 fn what_was_fetched_lately_outlives_what_was_not() {
-    for name in ["lru", "sieve", "s3fifo", "lfu", "heat"] {
+    // The least of the fetched and the most of the others that stay, in percent. Heat density
+    // lets more of the new ones go instead: they were not fetched either.
+    for (name, least, most) in
+        [("lru", 98, 2), ("sieve", 98, 2), ("s3fifo", 98, 2), ("lfu", 85, 2), ("heat", 98, 60)]
+    {
         let bench = segments(name);
         fill(&bench, "fetched", 4000);
         fill(&bench, "other", 4000);
@@ -149,7 +153,8 @@ fn what_was_fetched_lately_outlives_what_was_not() {
             fill(&bench, &format!("new-{round}"), 2500);
         }
         let (fetched, other) = (left(&bench, "fetched", 4000), left(&bench, "other", 4000));
-        assert!(fetched >= 80 && other <= 60, "{name}: {fetched} % of the fetched, {other} %");
+        let as_named = fetched >= least && other <= most;
+        assert!(as_named, "{name}: {fetched} % of the fetched, {other} %");
     }
 }
 
