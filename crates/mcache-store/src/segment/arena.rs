@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use mcache_base::Expiry;
 
+use super::gate::Gate;
 use super::index::Location;
 use super::memory::{CellArray, Cells, Mapping};
 use super::record::{ALIGN, FRAGMENT_ENTRY, INLINE_MAX, Record, fragment_size};
@@ -29,6 +30,9 @@ const FRAGMENT_MIN: usize = 256;
 /// Cache lines of a record that are brought nearer ahead of its use.
 const LINES_AHEAD: usize = 3;
 
+/// What freed memory is filled with in debug builds.
+pub const POISON: u8 = 0xdb;
+
 /// A segment's number.
 pub type SegmentId = u32;
 
@@ -51,10 +55,8 @@ pub struct Segment {
     pub queue: AtomicU32,
     /// What the byte clock said when it was opened.
     pub born: AtomicU64,
-    /// Threads that are writing into dead places of it.
-    pub writers: AtomicU32,
-    /// 1 while nobody may begin to.
-    pub closed: AtomicU32,
+    /// For those who write into dead places of it, and who walks it.
+    pub gate: Gate,
     /// Times that it was emptied: a dead place is of one of its lives.
     pub life: AtomicU32,
     /// What [`Arena::turnover`] was when it was opened.
@@ -215,6 +217,17 @@ impl Arena {
         segment.written.store(granule as u32, Release);
         let begin = (id as usize) << self.segment_shift;
         Open { id, base, at: begin + granule, end: begin + self.segment_size() }
+    }
+
+    /// Overwrites what was written to a segment, so that tests see who still looks at it.
+    ///
+    /// # Safety
+    /// As for [`Self::release`].
+    pub unsafe fn poison(&self, id: SegmentId) {
+        let begin = (id as usize) << self.segment_shift;
+        let written = self.segment(id).written.load(Relaxed) as usize;
+        // SAFETY: as the caller promised.
+        unsafe { self.memory.write(begin, &vec![POISON; written]) };
     }
 
     /// Gives a segment's memory back to the system.

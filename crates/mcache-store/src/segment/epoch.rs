@@ -5,10 +5,9 @@
 //! was unlinked in an epoch is free once every thread that is not resting has announced a later
 //! one. Announcing is a load and a compare while the epoch stands still.
 
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU64, fence};
+
+use super::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, fence, spin_loop};
 
 /// What a thread that is between turns announces.
 const RESTING: u64 = u64::MAX;
@@ -72,7 +71,7 @@ impl Epochs {
         threads.iter().map(|thread| thread.epoch.load(Acquire)).min().unwrap_or(RESTING)
     }
 
-    fn threads(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Announced>>> {
+    fn threads(&self) -> MutexGuard<'_, Vec<Arc<Announced>>> {
         self.threads.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
@@ -94,7 +93,7 @@ impl Member {
             return false;
         }
         while epoch.compare_exchange_weak(RESTING, now, AcqRel, Relaxed).is_err() {
-            std::hint::spin_loop(); // a visit takes no longer than to move a few numbers
+            spin_loop(); // a visit takes no longer than to move a few numbers
         }
         // The announcement has to be seen before anything that this thread reads next.
         fence(SeqCst);
@@ -131,42 +130,5 @@ impl Identity {
 impl PartialEq for Identity {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_is_free_when_nobody_works_in_its_epoch() {
-        let epochs = Epochs::default();
-        let (mut one, mut two) = (epochs.join(), epochs.join());
-        one.begin(&epochs);
-        let unlinked = epochs.advance();
-        assert!(epochs.oldest() <= unlinked, "one still works in it");
-        two.begin(&epochs);
-        assert!(epochs.oldest() <= unlinked);
-        one.begin(&epochs);
-        assert!(epochs.oldest() > unlinked);
-        let unlinked = epochs.advance();
-        one.rest();
-        assert!(epochs.oldest() <= unlinked, "two still works in it");
-        drop(two);
-        assert!(epochs.oldest() > unlinked, "nobody is left");
-    }
-
-    #[test]
-    fn only_who_rests_is_visited_and_is_told() {
-        let epochs = Epochs::default();
-        let mut one = epochs.join();
-        let identity = one.identity();
-        let mut visits = 0;
-        assert!(identity.visit(|| visits += 1));
-        assert!(one.begin(&epochs), "it was visited");
-        assert!(!identity.visit(|| visits += 1));
-        one.rest();
-        assert!(!one.begin(&epochs), "not since");
-        assert_eq!((visits, identity == epochs.join().identity()), (1, false));
     }
 }

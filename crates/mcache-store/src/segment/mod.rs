@@ -12,6 +12,7 @@ mod draft;
 mod epoch;
 #[allow(unsafe_code)] // writes fragments
 mod fragments;
+mod gate;
 #[allow(unsafe_code)] // buckets are cells
 mod index;
 mod item;
@@ -32,6 +33,7 @@ mod recycle;
 mod room;
 mod staged;
 mod standing;
+mod sync;
 #[allow(unsafe_code)] // walks segments
 mod upkeep;
 mod walk;

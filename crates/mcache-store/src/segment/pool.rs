@@ -230,6 +230,10 @@ impl Inner {
         self.limbo.retain(|&(epoch, id)| {
             let is_free = epoch < oldest && !arena.is_pinned(id);
             if is_free {
+                if cfg!(debug_assertions) {
+                    // SAFETY: its records can't be reached, and its epoch is over.
+                    unsafe { arena.poison(id) };
+                }
                 free.push(id);
             }
             !is_free

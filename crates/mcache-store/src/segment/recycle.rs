@@ -6,21 +6,19 @@
 //! - Readers: the places of a batch carry the epoch that was ended after the last of them was
 //!   unlinked; it has to be over everywhere. Sends hold what they found in such an epoch by the
 //!   segment's pins, which have to be gone.
-//! - Whoever walks a segment (to empty it, to bury what expired) closes it, then waits until it
-//!   has no writers; who writes into a place first counts itself among the writers, then looks
-//!   whether the segment is closed. Both in one order for all threads, so that one sees the
-//!   other. A writer stays counted until its record stands in the index.
+//! - Whoever walks a segment (to empty it, to bury what expired) closes its gate; who writes into
+//!   a place goes inside. A writer stays inside until its record stands in the index.
 //! - Emptying ends a segment's life before it opens it again. A place remembers the life that it
 //!   is of, which was read while its record stood in the index: emptying passes over all records
 //!   that stand there before it ends the life, so the place is not taken for one of the next.
 //!
 //! A place is a filler while it is written to, so that a segment can be walked at any time.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 
 use super::SegmentStorageEngine;
 use super::access::{Class, SegmentAccess};
-use super::arena::{Arena, SegmentId};
+use super::arena::{Arena, POISON, SegmentId};
 use super::draft::{FILLER_MAX, write_filler};
 use super::epoch::Epochs;
 use super::index::Location;
@@ -280,14 +278,9 @@ impl SegmentStorageEngine {
         if is_old || self.arena.queue_of(place.location) != queue || distance > DISTANCE_MAX {
             return false;
         }
-        segment.writers.fetch_add(1, SeqCst);
-        let is_free = segment.closed.load(SeqCst) == 0
-            && segment.life.load(SeqCst) == place.life
-            && segment.pins.load(Acquire) == 0;
-        if !is_free {
-            segment.writers.fetch_sub(1, Release);
-        }
-        is_free
+        segment
+            .gate
+            .enter(|| segment.life.load(SeqCst) == place.life && segment.pins.load(Acquire) == 0)
     }
 }
 
@@ -323,6 +316,9 @@ impl<'a> Held<'a> {
         // and is not walked, as it was seen open after this thread was counted as a writer.
         unsafe {
             write_filler(self.arena.memory(), at, whole);
+            if cfg!(debug_assertions) {
+                self.arena.memory().write(at + ALIGN, &vec![POISON; whole - ALIGN]);
+            }
             if rest > 0 {
                 write_filler(self.arena.memory(), at + whole - rest, rest);
             }
@@ -334,7 +330,7 @@ impl<'a> Held<'a> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         let id = self.arena.segment_of(self.place.location);
-        self.arena.segment(id).writers.fetch_sub(1, Release);
+        self.arena.segment(id).gate.leave();
     }
 }
 
@@ -349,10 +345,7 @@ impl<'a> Closed<'a> {
     /// and not while it holds a region of the index, for which a writer may wait.
     pub(super) fn new(arena: &'a Arena, id: SegmentId) -> Self {
         let segment = arena.segment(id);
-        segment.closed.store(1, SeqCst);
-        while segment.writers.load(SeqCst) > 0 {
-            std::thread::yield_now();
-        }
+        segment.gate.close();
         Self { arena, id }
     }
 
@@ -364,7 +357,7 @@ impl<'a> Closed<'a> {
 
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
-        self.arena.segment(self.id).closed.store(0, SeqCst);
+        self.arena.segment(self.id).gate.open();
     }
 }
 
