@@ -8,6 +8,7 @@ mod clock;
 mod collide;
 mod hit_ratio;
 mod integrity;
+mod memory;
 mod numbers;
 mod replay;
 mod store;
@@ -43,6 +44,12 @@ const PROGRAMS: &[Program] = &[
         arguments: "[--seconds N] [--mb N] [--address HOST:PORT]",
         about: "readers and writers of all sizes at once, every byte verified",
         run: integrity::run,
+    },
+    Program {
+        name: "memory",
+        arguments: "--servers PATH,.. [--mb N] [--only held,shift,tiny,churn]",
+        about: "real memory of servers: items held, RSS against the limit, shift of sizes",
+        run: memory::run,
     },
     Program {
         name: "store",
