@@ -57,7 +57,10 @@ const SUITES: &[Suite] = &[
         name: "python-binary-memcached",
         needs: &[PYTHON, PYTEST, Need::Pip("python-binary-memcached==0.33.0")],
         tests: Tests::Sdist("python-binary-memcached==0.33.0"),
-        run: "MEMCACHED_HOST=127.0.0.1 python -m pytest -q test --ignore test/test_ipv6.py \
+        // The package lacks the file that says where memcached answers over IPv6.
+        run: "printf '%s\\n' 'import pytest' 'IPV6_PORT = 11211' \
+              'memcached_ipv6 = pytest.fixture(lambda: None, name=\"memcached_ipv6\")' \
+              >test/conftest.py && MEMCACHED_HOST=127.0.0.1 python -m pytest -q test \
               --ignore test/test_tls.py --ignore test/test_sasl_integration.py",
     },
     Suite {

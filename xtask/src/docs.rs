@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::fs;
 
-use mcache::settings::{Habits, NOT_YET, SETTINGS, Setting, Settings, Spelling};
+use mcache::failure::EXIT_CODES;
+use mcache::settings::{Habits, NOT_YET, SETTINGS, Setting, Spelling};
 use mcache_base::Stat;
 use mcache_base::stats::{Kind, Source};
 use mcache_protocol::verbs::{Opcode, VERBS};
@@ -47,9 +48,18 @@ fn settings() -> String {
          the long option's name without its dashes (`port = 11211`, `listen = [\"127.0.0.1\"]`,\n\
          `disable-evictions = true`, `extended = \"idle_timeout=30\"`). The command line wins.\n\
          Started under a name that begins with `memcached`, the program has memcached's\n\
-         defaults. A bad value is one line on stderr and exit code 64.\n\n\
+         defaults. A default stands as the option says it; a switch is `off` until it is said.\n\n\
+         ## Exit codes\n\n\
+         Whatever keeps the server from starting is one line on stderr and an exit code.\n\n\
+         | code | why |\n|---|---|\n",
+    );
+    for (code, why) in EXIT_CODES {
+        line(&mut out, &[code.to_string(), (*why).to_owned()]);
+    }
+    out.push_str(
+        "\n## Options\n\n\
          | option | as mcache | as memcached | in `stats settings` | what it is |\n\
-         |---|---|---|---|---|\n"
+         |---|---|---|---|---|\n",
     );
     let said = |setting: &&Setting| !setting.spellings.is_empty();
     for row in SETTINGS.iter().filter(said).filter(|row| row.no_effect.is_none()) {
@@ -133,10 +143,7 @@ fn options(row: &Setting) -> String {
 
 /// As mcache and as memcached.
 fn defaults(row: &Setting) -> (String, String) {
-    let show = |habits| match (row.show)(&Settings::defaults(habits)) {
-        unset if unset == "NULL" => String::new(),
-        value => value,
-    };
+    let show = |habits| row.default_said(habits).unwrap_or_default();
     (show(Habits::Mcache), show(Habits::Memcached))
 }
 

@@ -20,7 +20,7 @@ pub enum ListenAddress {
     Udp(SocketAddr),
     /// A Unix socket.
     Unix {
-        /// Its path. A socket that lies there is replaced; any other file is an error.
+        /// Its path. A socket that nobody answers at is replaced; anything else is an error.
         path: PathBuf,
         /// Permission bits of the socket file, at most `0o777`.
         mode: u32,
@@ -79,6 +79,9 @@ impl Listener {
     pub fn unix(path: &Path, mode: u32, backlog: u32) -> io::Result<Self> {
         let is_socket = |metadata: fs::Metadata| metadata.file_type().is_socket();
         if fs::symlink_metadata(path).is_ok_and(is_socket) {
+            if is_answered(path)? {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
             fs::remove_file(path)?; // left behind by a server that was killed
         }
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -91,6 +94,18 @@ impl Listener {
         socket.listen(clamp(backlog))?;
         let address = ListenAddress::Unix { path: path.to_owned(), mode };
         Ok(Self { socket, address, _file: Some(file) })
+    }
+}
+
+/// Whether a server listens at a socket file. An error is that it cannot be known.
+fn is_answered(path: &Path) -> io::Result<bool> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?; // its queue may be full
+    match socket.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -102,6 +102,9 @@ fn a_socket_file_left_behind_is_replaced_and_another_file_is_not() {
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists(), "std leaves the file behind, as a killed server does");
     let first = Listeners::bind(&[unix(&path, 0o700)], BACKLOG).unwrap();
+    let error = Listeners::bind(&[unix(&path, 0o700)], BACKLOG).err().unwrap();
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse, "a server answers there");
+    fs::remove_file(&path).unwrap();
     let second = Listeners::bind(&[unix(&path, 0o700)], BACKLOG).unwrap();
     drop(first);
     assert!(path.exists(), "the file is the second server's now");

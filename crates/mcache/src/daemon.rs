@@ -40,6 +40,9 @@ fn daemonize(settings: &Settings) -> Result<(), Failure> {
     }
     // Who asks for more in the log wants to see it; who wants core files needs a place for them.
     let (stay_in_directory, keep_streams) = (settings.core_dumps, settings.is_given("verbosity"));
+    if !keep_streams {
+        tracing::info!("going into the background, where nothing is logged: -v keeps the log");
+    }
     nix::unistd::daemon(stay_in_directory, keep_streams)
         .map_err(|error| Failure::system(format!("failed to daemonize: {error}")))
 }
@@ -64,6 +67,11 @@ impl PidFile {
         let temporary = beside(&path, "tmp");
         let file = File::create(&temporary).map_err(|error| cannot_write(&temporary, error))?;
         Ok(Self { path, temporary, file })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Writes the id of this process, which a reader sees whole or not at all.

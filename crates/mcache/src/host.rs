@@ -67,6 +67,7 @@ impl Host for Shared {
 
     fn set_verbosity(&self, level: u32) {
         (self.options.set_verbosity)(level);
+        self.watch.heed_log();
     }
 
     fn watch_allowed(&self) -> bool {

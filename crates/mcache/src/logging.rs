@@ -1,8 +1,9 @@
-//! The log: on stderr, about the server and never about a request.
+//! The log: on stderr, about the server, and about requests only for who asks to debug.
 
 use std::io;
 use std::sync::OnceLock;
 
+use mcache_session::Kinds;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -10,6 +11,12 @@ use tracing_subscriber::{Registry, fmt, registry, reload};
 
 /// How to say otherwise: levels by module, such as `info` or `mcache=debug`.
 const VARIABLE: &str = "RUST_LOG";
+
+/// What is logged for debugging.
+const AT_DEBUG: Kinds = Kinds::CONNECTIONS.with(Kinds::COMMANDS);
+/// What is logged besides when everything is.
+const AT_TRACE: Kinds =
+    Kinds::FETCHERS.with(Kinds::MUTATIONS).with(Kinds::DELETIONS).with(Kinds::EVICTIONS);
 
 /// Changes the level of the running log; empty while `RUST_LOG` rules.
 static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
@@ -38,6 +45,24 @@ pub fn start(verbosity: u32) {
 pub fn set_verbosity(verbosity: u32) {
     if let Some(handle) = LEVEL.get() {
         let _ = handle.reload(at(verbosity)); // fails only if the log is gone
+    }
+}
+
+/// What the log wants to know of each request and connection, at the level it has now.
+pub fn followed() -> Kinds {
+    let at = |enabled, kinds| if enabled { kinds } else { Kinds::NONE };
+    let debug = at(tracing::enabled!(tracing::Level::DEBUG), AT_DEBUG);
+    debug.with(at(tracing::enabled!(tracing::Level::TRACE), AT_TRACE))
+}
+
+/// Logs an event in the words of `watch`, without its time and number.
+pub fn event(kind: Kinds, line: &[u8]) {
+    let words = line.splitn(3, |&byte| byte == b' ').nth(2).unwrap_or_default();
+    let words = words.trim_ascii_end().escape_ascii();
+    if kind.meet(AT_DEBUG) {
+        tracing::debug!("{words}");
+    } else {
+        tracing::trace!("{words}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -38,7 +38,8 @@ fn run(habits: Habits, arguments: Vec<OsString>) -> Result<(), Failure> {
     let listeners = Listeners::bind(&options.listeners, options.backlog)
         .map_err(|error| Failure::system(format!("failed to listen on {error}")))?;
     let signals = Caught::new().map_err(|error| Failure::system(error.to_string()))?;
-    let _pid_file = daemon::settle(&settings, listeners.addresses())?;
+    let pid_file = daemon::settle(&settings, listeners.addresses())?;
+    let signals = (signals, pid_file.as_ref().map(|file| file.path().to_owned()));
     let capacity = move || capacity(habits, &arguments);
     match settings.engine {
         Engine::Simple => {
@@ -53,14 +54,14 @@ fn run(habits: Habits, arguments: Vec<OsString>) -> Result<(), Failure> {
 fn serve<E: StorageEngine>(
     options: ServerOptions,
     listeners: Listeners,
-    signals: Caught,
+    (signals, pid_file): (Caught, Option<PathBuf>),
     engine: E,
     capacity: impl Fn() -> Result<u64, Failure> + Send + 'static,
 ) -> io::Result<()> {
     let engine = Arc::new(engine);
     let server = Server::start_on(listeners, options, engine.clone())?;
     let clock = server.clock();
-    signals.stop(server.stopper(), move || match capacity() {
+    signals.stop(server.stopper(), pid_file, move || match capacity() {
         Ok(memory) if engine.set_capacity(memory, clock()) => {
             tracing::info!(memory, "SIGHUP: the memory's limit was read again");
         }

@@ -67,6 +67,7 @@ impl Server {
         }
         let observer = shared.clone();
         engine.observe(observer.clone());
+        observer.watch.heed_log();
         server.spawn("logger".to_owned(), move || observer.watch.run(&observer, &mailboxes))?;
         server.spawn("maintenance".to_owned(), move || {
             while shared.sleep(MAINTENANCE) {

@@ -119,6 +119,31 @@ pub struct Spelling {
     pub set: fn(&mut Settings, &str) -> Result<(), String>,
 }
 
+impl Setting {
+    /// The default as its first spelling would say it; `None` if nothing is set. A switch is `on`
+    /// or `off`: whether saying it changes nothing.
+    pub fn default_said(&self, habits: Habits) -> Option<String> {
+        let settings = Settings::defaults(habits);
+        let shown = (self.show)(&settings);
+        let Some(spelling) = self.spellings.first() else { return Some(shown) };
+        let unit = match spelling.takes {
+            None => {
+                let mut said = settings;
+                let _ = (spelling.set)(&mut said, "");
+                let changes_nothing = (self.show)(&said) == shown;
+                return Some(if changes_nothing { "on" } else { "off" }.to_owned());
+            }
+            Some("MEGABYTES") => 1 << 20,
+            Some("KILOBYTES") => 1 << 10,
+            Some(_) => 1,
+        };
+        match shown.parse::<u64>() {
+            Ok(number) => Some((number / unit).to_string()),
+            Err(_) => (shown != show::UNSET).then_some(shown),
+        }
+    }
+}
+
 impl Spelling {
     /// Whether a value has to follow.
     pub fn needs_value(&self) -> bool {

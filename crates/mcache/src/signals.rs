@@ -1,16 +1,16 @@
 //! SIGINT, SIGTERM and SIGUSR1: the first stops the server, the second ends the process at once.
 //! SIGHUP, which would end it, has the settings read again.
 
+use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::thread::Builder;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
+use crate::failure::KILLED;
 use crate::server::Stopper;
-
-/// Exit status of a process that a second signal has ended.
-const EXIT_KILLED: i32 = 130;
 
 /// Signals that no longer end the process but wait to be heard.
 pub struct Caught(Signals);
@@ -21,8 +21,14 @@ impl Caught {
         Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP]).map(Self)
     }
 
-    /// Stops the server when one of them has come or comes; calls `reread` at each SIGHUP.
-    pub fn stop(mut self, stopper: Stopper, reread: impl Fn() + Send + 'static) -> io::Result<()> {
+    /// Stops the server when one of them has come or comes; calls `reread` at each SIGHUP. If the
+    /// process ends at once, this pid file is removed first.
+    pub fn stop(
+        mut self,
+        stopper: Stopper,
+        pid_file: Option<PathBuf>,
+        reread: impl Fn() + Send + 'static,
+    ) -> io::Result<()> {
         Builder::new().name("signals".to_owned()).spawn(move || {
             let mut stopping = false;
             for signal in self.0.forever() {
@@ -31,7 +37,10 @@ impl Caught {
                     continue;
                 }
                 if stopping {
-                    std::process::exit(EXIT_KILLED);
+                    if let Some(path) = &pid_file {
+                        let _ = fs::remove_file(path); // it ends in any case
+                    }
+                    std::process::exit(i32::from(KILLED));
                 }
                 stopping = true;
                 tracing::info!(signal, "stopping");

@@ -14,6 +14,7 @@ use mcache_net::{ConnectionId, Wake};
 use mcache_session::{EventLog, Kinds, events};
 use mcache_store::{Evicted, Observer};
 
+use crate::logging;
 use crate::mailbox::Mailbox;
 use crate::shared::Shared;
 
@@ -27,6 +28,8 @@ const SKIPPED_LINE: usize = 32;
 pub struct Watch {
     /// Kinds that somebody wants: all that is looked at while nobody watches.
     wanted: AtomicU16,
+    /// Kinds that the server's own log wants.
+    logged: AtomicU16,
     /// The number of the last line.
     sequence: AtomicU64,
     /// One log for each worker, one for the UDP thread, and one for evictions.
@@ -101,6 +104,7 @@ impl Watch {
         let log = || Log { lines: Mutex::default(), capacity: log_capacity };
         Self {
             wanted: AtomicU16::new(0),
+            logged: AtomicU16::new(0),
             sequence: AtomicU64::new(0),
             logs: (0..workers + 2).map(|_| log()).collect(),
             watchers: Mutex::default(),
@@ -158,8 +162,16 @@ impl Watch {
         self.note_wanted(&watchers);
     }
 
+    /// Looks how much the server's own log wants to know; to be told when its level has changed.
+    pub fn heed_log(&self) {
+        let watchers = lock(&self.watchers);
+        self.logged.store(logging::followed().bits(), Relaxed);
+        self.note_wanted(&watchers);
+    }
+
     fn note_wanted(&self, watchers: &[Arc<Watcher>]) {
-        let wanted = watchers.iter().fold(Kinds::NONE, |all, watcher| all.with(watcher.kinds));
+        let logged = Kinds::from_bits(self.logged.load(Relaxed));
+        let wanted = watchers.iter().fold(logged, |all, watcher| all.with(watcher.kinds));
         self.wanted.store(wanted.bits(), Relaxed);
     }
 
@@ -178,7 +190,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Moves what is in the logs to the watchers.
+    /// Moves what is in the logs to the watchers, and to the server's own log.
     fn deliver<W: Wake>(&self, mailboxes: &[Mailbox<W>]) {
         let taken: Vec<Lines> =
             self.logs.iter().map(|log| std::mem::take(&mut *lock(&log.lines))).collect();
@@ -191,6 +203,10 @@ impl Watch {
             }
         }
         lines.sort_unstable_by_key(|(number, ..)| *number);
+        let logged = Kinds::from_bits(self.logged.load(Relaxed));
+        for (_, kind, text) in lines.iter().filter(|(_, kind, _)| kind.meet(logged)) {
+            logging::event(*kind, text);
+        }
         let watchers = lock(&self.watchers).clone();
         for watcher in &watchers {
             let meant = |number: u64, kind| watcher.since < number && watcher.kinds.meet(kind);

@@ -95,6 +95,13 @@ fn refusals_are_one_line_and_an_exit_code() {
                                            for any",
         ),
         ("mcache", "--cap 100k".to_owned(), 64, "--cap 102400: should be at least 256k"),
+        (
+            "mcache",
+            "22005".to_owned(),
+            64,
+            "22005: should be ADDRESS:PORT; a port alone is -p 22005",
+        ),
+        ("mcache", "--prot".to_owned(), 64, "--protocol: needs a value: NAME"),
         ("mcache", "-o bogus".to_owned(), 1, "Illegal suboption \"bogus\""),
         (
             "mcache",
@@ -175,6 +182,92 @@ fn a_server_tells_its_port_and_its_id_and_cleans_up() {
         signal(stop, id.trim());
         assert!(server.0.wait().expect("its end").success(), "{stop}");
         assert!(!pid_file.exists());
+    }
+}
+
+/// The address of a server whose port file is in `directory`.
+fn address_of(directory: &Directory) -> String {
+    let file = directory.0.join("ports");
+    let ports = wait_for("the port file", || fs::read_to_string(&file).ok());
+    format!("127.0.0.1:{}", ports.strip_prefix("TCP INET: ").expect("a TCP port").trim())
+}
+
+#[test]
+fn a_second_signal_ends_at_once_and_leaves_no_pid_file() {
+    let directory = Directory::new("second-signal");
+    let mut server = Running(
+        directory
+            .program("mcache")
+            .env("MEMCACHED_PORT_FILENAME", "ports")
+            .args(["-u", "root", "-l", "127.0.0.1", "-p", "-1", "-P", "pid"])
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program"),
+    );
+    let mut slow = TcpStream::connect(address_of(&directory)).expect("a server");
+    let pid_file = directory.0.join("pid");
+    wait_for("the pid file", || pid_file.exists().then_some(()));
+    // An answer that nobody reads keeps the server from ending.
+    let value = "x".repeat(1_000_000);
+    slow.write_all(format!("set a 0 0 {}\r\n{value}\r\n", value.len()).as_bytes()).expect("a set");
+    slow.write_all("get a\r\n".repeat(50).as_bytes()).expect("gets");
+    let mut stored = [0; 8];
+    slow.read_exact(&mut stored).expect("an answer");
+    let id = server.0.id().to_string();
+    let code = wait_for("its end", || {
+        let _ = Command::new("kill").args(["-TERM", &id]).stderr(Stdio::null()).status();
+        server.0.try_wait().expect("a child")
+    });
+    assert_eq!(code.code(), Some(130));
+    assert!(!pid_file.exists());
+}
+
+#[test]
+fn a_socket_file_is_replaced_unless_a_server_answers_there() {
+    let directory = Directory::new("socket");
+    let socket = directory.0.join("socket");
+    drop(
+        std::os::unix::net::UnixListener::bind(&socket).expect("a socket file that is left behind"),
+    );
+    let start = || {
+        let mut server = directory.program("mcache");
+        server.args(["-u", "root", "-s", "socket"]).stderr(Stdio::null()).spawn()
+    };
+    let _first = Running(start().expect("the program"));
+    wait_for("the server", || UnixStream::connect(&socket).ok());
+    let second = Running(start().expect("the program")).0.wait().expect("its end");
+    assert_eq!(second.code(), Some(71));
+    let answer = ask(UnixStream::connect(&socket).expect("the first server"));
+    assert_eq!(answer, "VERSION 1.6.45\r\n");
+}
+
+#[test]
+fn who_asks_to_debug_sees_connections_and_commands() {
+    // What is logged at each level, and what is not yet.
+    let rows = [
+        ("-v", "listening", "type="),
+        ("-vv", "type=conn_new", "type=item_get"),
+        ("-vv", "version", "type=item_get"),
+        ("-vvv", "type=item_get", "a line that is nowhere"),
+    ];
+    for (level, expected, absent) in rows {
+        let directory = Directory::new(&format!("log{level}-{}", expected.len()));
+        let log = directory.0.join("log");
+        let _server = Running(
+            directory
+                .program("memcached")
+                .env("MEMCACHED_PORT_FILENAME", "ports")
+                .args([level, "-u", "root", "-l", "127.0.0.1", "-p", "-1"])
+                .stderr(fs::File::create(&log).expect("a log"))
+                .spawn()
+                .expect("the program"),
+        );
+        let mut stream = TcpStream::connect(address_of(&directory)).expect("a server");
+        stream.write_all(b"get a\r\n").expect("a request");
+        ask(stream);
+        let read = || fs::read_to_string(&log).ok();
+        let said = wait_for(expected, || read().filter(|said| said.contains(expected)));
+        assert!(!said.contains(absent), "{level}: {said}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use lexopt::{Arg, Parser};
 
 use super::{Assignment, Habits, NOT_YET, NotYet, SETTINGS, Setting, Spelling, help};
-use crate::failure::Failure;
+use crate::failure::{Failure, SUBOPTION};
 
 /// What a command line says.
 pub enum Said {
@@ -54,27 +54,36 @@ pub fn read(
             Arg::Long(name) => format!("--{}", name.replace('_', "-")),
             Arg::Value(value) => {
                 let value = utf8(POSITIONAL, value)?;
+                if value.bytes().all(|byte| byte.is_ascii_digit()) {
+                    let should =
+                        format!("{value}: should be ADDRESS:PORT; a port alone is -p {value}");
+                    return Err(Failure::usage(should));
+                }
                 let (setting, spelling) =
                     find_setting(POSITIONAL).ok_or_else(|| unknown(POSITIONAL))?;
                 said.push(Assignment { setting, spelling, said: String::new(), value });
                 continue;
             }
         };
-        match find(&word)? {
+        let (word, known) = find(word)?;
+        let mut value = |takes| match parser.value() {
+            Ok(value) => utf8(&word, value),
+            Err(_) => Err(Failure::usage(format!("{word}: needs a value: {takes}"))),
+        };
+        match known {
             Known::Text(print) => return Ok(Said::Print(print(habits))),
             Known::Extended => {
-                let list = utf8(&word, parser.value().map_err(usage)?)?;
-                read_extended(&list, &mut said, &mut not_yet)?;
+                read_extended(&value("a list of options")?, &mut said, &mut not_yet)?;
             }
             Known::NotYet(option) => {
                 if option.takes_value {
-                    parser.value().map_err(usage)?;
+                    value("")?;
                 }
                 not_yet.get_or_insert(word);
             }
             Known::Setting(setting, spelling) => {
                 let value = if spelling.needs_value() {
-                    utf8(&word, parser.value().map_err(usage)?)?
+                    value(spelling.takes.unwrap_or_default())?
                 } else if spelling.takes.is_some() && word.starts_with("--") {
                     utf8(&word, parser.optional_value().unwrap_or_default())?
                 } else {
@@ -117,7 +126,7 @@ pub fn read_extended(
         } else if find_not_yet(&word).is_some() {
             not_yet.get_or_insert(word);
         } else {
-            return Err(Failure::new(1, format!("Illegal suboption \"{part}\"")));
+            return Err(Failure::new(SUBOPTION, format!("Illegal suboption \"{part}\"")));
         }
     }
     Ok(())
@@ -141,19 +150,23 @@ pub fn find_not_yet(word: &str) -> Option<&'static NotYet> {
     NOT_YET.iter().find(|option| option.words.contains(&word))
 }
 
-/// What `word` is. A long name may be cut short as long as only one begins so, as getopt has it.
-fn find(word: &str) -> Result<Known, Failure> {
-    if let Some(known) = find_exact(word) {
-        return Ok(known);
+/// What `word` is, and its whole name. A long name may be cut short as long as only one begins so,
+/// as getopt has it.
+fn find(word: String) -> Result<(String, Known), Failure> {
+    if let Some(known) = find_exact(&word) {
+        return Ok((word, known));
     }
     if !word.starts_with("--") {
-        return Err(unknown(word));
+        return Err(unknown(&word));
     }
-    let mut begun: Vec<&str> = long_names().filter(|name| name.starts_with(word)).collect();
+    let mut begun: Vec<&str> = long_names().filter(|name| name.starts_with(&word)).collect();
     begun.dedup();
     match begun[..] {
-        [only] => find_exact(only).ok_or_else(|| unknown(word)),
-        [] => Err(unknown(word)),
+        [only] => match find_exact(only) {
+            Some(known) => Ok((only.to_owned(), known)),
+            None => Err(unknown(&word)),
+        },
+        [] => Err(unknown(&word)),
         _ => Err(Failure::usage(format!("{word} could be {}", begun.join(" or ")))),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use mcache_base::MEMCACHED_LEVEL;
 use mcache_store::eviction::POLICIES;
 
-use super::{Habits, SETTINGS, Setting, Settings, Spelling};
+use super::{Habits, SETTINGS, Setting, Spelling};
 
 const WIDTH: usize = 80;
 const INDENT: usize = 34;
@@ -37,9 +37,8 @@ pub fn license() -> String {
 /// The help, which begins with the line that memcached's begins with.
 pub fn text(habits: Habits) -> String {
     let mut out = memcached_version();
-    let defaults = Settings::defaults(habits);
     for setting in SETTINGS.iter().filter(|setting| setting.no_effect.is_none()) {
-        describe(setting, &defaults, &mut out);
+        describe(setting, habits, &mut out);
     }
     for (words, about) in [
         ("-o, --extended=<list>", "comma separated list of the options shown with -o"),
@@ -62,7 +61,7 @@ pub fn text(habits: Habits) -> String {
     out
 }
 
-fn describe(setting: &Setting, defaults: &Settings, out: &mut String) {
+fn describe(setting: &Setting, habits: Habits, out: &mut String) {
     for (index, spelling) in setting.spellings.iter().enumerate() {
         let spelled = spell(spelling);
         if spelled.contains("no_drop_privileges") {
@@ -72,10 +71,9 @@ fn describe(setting: &Setting, defaults: &Settings, out: &mut String) {
             push_entry(&spelled, &format!("see {}", setting.spellings[0].words[0]), out);
             continue;
         }
-        let default = (setting.show)(defaults);
         let about = setting.about.trim();
-        match spelling.takes {
-            Some(_) if default != "NULL" => {
+        match setting.default_said(habits) {
+            Some(default) if spelling.takes.is_some() => {
                 push_entry(&spelled, &format!("{about} (default: {default})"), out);
             }
             _ => push_entry(&spelled, about, out),

@@ -11,7 +11,7 @@ use crate::network::Network;
 use crate::options::IdlePolicy;
 
 /// What memcached prints for a text that is not set.
-const UNSET: &str = "NULL";
+pub const UNSET: &str = "NULL";
 
 /// As the value prints itself.
 pub fn plain<T: ToString>(value: &T) -> String {

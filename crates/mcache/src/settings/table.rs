@@ -129,8 +129,9 @@ settings! {
         ["-l" "--listen"] "ADDRESS" => read::listeners;
         stat "inter";
 
-    /// What is logged: 0 errors and warnings, 1 start and stop, 2 and 3 more for debugging. Each
-    /// -v adds 1. RUST_LOG wins over it.
+    /// What is logged: 0 errors and warnings, 1 start and stop, 2 connections and the text
+    /// commands that come, 3 what becomes of items too, both in the words of `watch`. Each -v adds
+    /// 1. RUST_LOG wins over it.
     verbosity: u32 = 1, 0 => show::plain;
         ["-v" "--verbose"] "[LEVEL]" => read::level;
         stat "verbosity";
@@ -195,7 +196,7 @@ settings! {
         ["-t" "--threads"] "NUMBER" => read::number::<_, 1, 1024>;
         stat "num_threads";
 
-    /// Threads that serve each UDP port.
+    /// Threads that serve each UDP port: in mcache one, in memcached all of `-t`.
     threads_per_udp: u32 = 1, 1 => show::plain;
         stat "num_threads_per_udp";
 

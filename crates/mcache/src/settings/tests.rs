@@ -100,7 +100,7 @@ fn bad_command_lines_are_refused_in_one_clear_line() {
             "--disable- could be --disable-evictions or --disable-cas or --disable-flush-all or \
                                --disable-dumping or --disable-watch",
         ),
-        ("-p", USAGE, "missing argument for option '-p'"),
+        ("-p", USAGE, "-p: needs a value: PORT"),
         ("-p abc", USAGE, "-p abc: should be a port from 1 to 65535, 0 for none or -1 for any"),
         ("-p 65536", USAGE, "-p 65536: should be a port from 1 to 65535, 0 for none or -1 for any"),
         ("-p 0", USAGE, "nothing to listen on: port 0 and no unix socket"),
