@@ -185,11 +185,23 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
     /// Gone, or invalidated or cleared as asked.
-    Deleted,
+    Deleted {
+        /// Client flags that it had.
+        flags: u32,
+        /// Bytes of the value that it had.
+        value_len: usize,
+    },
     /// No such item.
     NotFound,
     /// The cas unique was another.
     Exists,
+}
+
+impl Deleted {
+    /// Whether there was an item to delete.
+    pub fn is_deleted(&self) -> bool {
+        matches!(self, Self::Deleted { .. })
+    }
 }
 
 /// What came of arithmetic. `I` is the engine's handle on the item.

@@ -421,7 +421,7 @@ fn success_is_kept_quiet_about() {
         (0x01, 0x11, stored(), &b""[..], 42),
         (0x0e, 0x19, stored(), b"", 42),
         (0x05, 0x15, number(), &[0, 0, 0, 0, 0, 0, 1, 2], 42),
-        (0x04, 0x14, Outcome::Deleted(Deleted::Deleted), b"", 0),
+        (0x04, 0x14, Outcome::Deleted(Deleted::Deleted { flags: 0, value_len: 1 }), b"", 0),
         (0x08, 0x18, Outcome::Done, b"", 0),
         (0x07, 0x17, Outcome::Done, b"", 0),
     ];

@@ -275,10 +275,11 @@ fn outcomes_of_stores_and_deletes() {
         assert_eq!(answer(&line, &Outcome::Stored(stored)), expected, "{line}");
     }
     assert_eq!(answer("ms Zm9v 3 k b", &Outcome::Stored(done)), "HD kZm9v b\r\n");
+    const DELETED: Deleted = Deleted::Deleted { flags: 0, value_len: 1 };
     for (flags, deleted, expected) in [
-        ("", Deleted::Deleted, "HD\r\n"),
-        (" q", Deleted::Deleted, ""),
-        (" O1 k", Deleted::Deleted, "HD O1 kkey\r\n"),
+        ("", DELETED, "HD\r\n"),
+        (" q", DELETED, ""),
+        (" O1 k", DELETED, "HD O1 kkey\r\n"),
         (" q k", Deleted::NotFound, "NF kkey\r\n"),
         (" q", Deleted::Exists, "EX\r\n"),
     ] {

@@ -407,7 +407,7 @@ fn everything_else_is_a_line() {
             Outcome::Stored(Stored::Refused(Refusal::NoMemory)),
             "SERVER_ERROR out of memory storing object\r\n",
         ),
-        (Outcome::Deleted(Deleted::Deleted), "DELETED\r\n"),
+        (Outcome::Deleted(Deleted::Deleted { flags: 0, value_len: 1 }), "DELETED\r\n"),
         (Outcome::Deleted(Deleted::NotFound), "NOT_FOUND\r\n"),
         (Outcome::Counted(number()), "42\r\n"),
         (Outcome::Counted(Counted::NotFound), "NOT_FOUND\r\n"),

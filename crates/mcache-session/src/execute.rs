@@ -1,6 +1,6 @@
 //! One request, one outcome: the only place where a protocol's request meets the engine.
 
-use mcache_base::operation::{Deleted, Refusal, Store, StoreMode, Stored};
+use mcache_base::operation::{Refusal, Store, StoreMode, Stored};
 use mcache_base::{Key, MEMCACHED_LEVEL};
 use mcache_protocol::{Outcome, Request, Style, WireError};
 use mcache_store::{Access, StorageEngine, TooManyGroups};
@@ -61,12 +61,12 @@ pub(crate) fn execute<'c, E: StorageEngine>(
             let key = ahead.key(key, context.access);
             let seen = context.look(key, Kinds::FETCHERS.with(Kinds::DELETIONS));
             let deleted = context.access.delete(key, &delete, now);
-            tally.delete(deleted);
+            tally.delete(key.bytes.len(), deleted);
             if !style.is_meta() {
                 prefixes.note(key.bytes, Asked::Delete);
             }
             if let Some(seen) = seen
-                && deleted == Deleted::Deleted
+                && deleted.is_deleted()
                 && !(delete.invalidate || delete.clear.is_some())
             {
                 context.events.deleted(key.bytes, style, seen);

@@ -90,10 +90,14 @@ impl Tally<'_> {
         }
     }
 
-    /// A delete. Which class a deleted item was of the engine knows.
-    pub(crate) fn delete(self, deleted: Deleted) {
+    /// A delete.
+    pub(crate) fn delete(self, key_len: usize, deleted: Deleted) {
         match deleted {
-            Deleted::Deleted => self.add(Stat::delete_hits),
+            Deleted::Deleted { flags, value_len } => {
+                self.add(Stat::delete_hits);
+                let class = slab_class::of(slab_class::item_size(key_len, flags, value_len));
+                self.add_class(class, ClassStat::delete_hits);
+            }
             Deleted::NotFound => self.add(Stat::delete_misses),
             Deleted::Exists => {}
         }

@@ -26,7 +26,7 @@ pub fn encode<I: Item>(style: &BinaryStyle<'_>, outcome: &Outcome<I>, out: &mut 
         Outcome::Counted(Counted::Number { value, hit }) => {
             push_done(style, hit.item.cas(), &value.to_be_bytes(), out.bytes());
         }
-        Outcome::Deleted(Deleted::Deleted) | Outcome::Done | Outcome::Reset => {
+        Outcome::Deleted(Deleted::Deleted { .. }) | Outcome::Done | Outcome::Reset => {
             push_done(style, 0, b"", out.bytes());
         }
         Outcome::Version(version) => push_done(style, 0, version.as_bytes(), out.bytes()),

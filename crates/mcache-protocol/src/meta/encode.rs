@@ -27,8 +27,8 @@ pub(crate) fn encode<I: Item>(
         Outcome::Hit(hit) => found(style, hit, now, out),
         Outcome::Miss(_) => missed(style, out),
         Outcome::Stored(result) => stored(style, *result, out),
-        Outcome::Deleted(Deleted::Deleted) if style.quiet => {}
-        Outcome::Deleted(Deleted::Deleted) => echo(style, b"HD", out),
+        Outcome::Deleted(Deleted::Deleted { .. }) if style.quiet => {}
+        Outcome::Deleted(Deleted::Deleted { .. }) => echo(style, b"HD", out),
         Outcome::Deleted(Deleted::NotFound) => echo(style, b"NF", out),
         Outcome::Deleted(Deleted::Exists) => echo(style, b"EX", out),
         Outcome::Counted(counted) => count(style, counted, now, out),

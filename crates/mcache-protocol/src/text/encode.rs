@@ -72,7 +72,7 @@ fn store<P: Pin>(stored: Stored, out: &mut Output<P>) {
 
 fn deleted_line(deleted: Deleted) -> &'static [u8] {
     match deleted {
-        Deleted::Deleted => b"DELETED\r\n",
+        Deleted::Deleted { .. } => b"DELETED\r\n",
         Deleted::NotFound => b"NOT_FOUND\r\n",
         Deleted::Exists => b"EXISTS\r\n",
     }

@@ -316,6 +316,7 @@ impl Access for SegmentAccess {
             let (_, found) = self.look(key, now);
             let Ok(found) = found else { return Deleted::NotFound };
             let present = found.present;
+            let (flags, value_len) = (found.attributes.flags, self.engine.value_len(&found.record));
             let plan = semantics::delete(Some(&found.attributes), delete, now, || 0);
             let done = match plan {
                 DeletePlan::Refuse(answer) => return answer,
@@ -327,12 +328,12 @@ impl Access for SegmentAccess {
                 DeletePlan::Clear(write) => self.clear(key, present, &write, delete, now),
             };
             match done {
-                Ok(()) => return Deleted::Deleted,
+                Ok(()) => return Deleted::Deleted { flags, value_len },
                 Err(Unpublished::Lost) => {}
                 // No room even for less than there was: then none is left.
                 Err(Unpublished::Refused(_)) => {
                     if self.remove(key, present).is_ok() {
-                        return Deleted::Deleted;
+                        return Deleted::Deleted { flags, value_len };
                     }
                 }
             }

@@ -232,6 +232,7 @@ impl Access for Arc<SimpleStorageEngine> {
     fn delete(&mut self, key: Key<'_>, delete: &Delete, now: Now) -> Deleted {
         let mut open = self.open(now);
         let current = open.live(key).ok().map(|record| record.attributes);
+        let value_len = open.live(key).map_or(0, |record| record.blob.value().len());
         match semantics::delete(current.as_ref(), delete, now, || self.next_cas()) {
             DeletePlan::Refuse(answer) => return answer,
             DeletePlan::Remove => {
@@ -253,7 +254,7 @@ impl Access for Arc<SimpleStorageEngine> {
                 }
             }
         }
-        Deleted::Deleted
+        Deleted::Deleted { flags: current.map_or(0, |item| item.flags), value_len }
     }
 
     fn walk(&mut self, cursor: u64, now: Now, visit: &mut dyn FnMut(&ItemView<'_>)) -> Option<u64> {
