@@ -17,6 +17,8 @@ pub struct SegmentItem<'a> {
     location: Location,
     record: Record<'a>,
     expiry: Expiry,
+    /// Asked for several times on a hit's way out, and not quite free to tell.
+    value_len: usize,
 }
 
 impl<'a> SegmentItem<'a> {
@@ -25,7 +27,8 @@ impl<'a> SegmentItem<'a> {
         location: Location,
         record: Record<'a>,
     ) -> Self {
-        Self { engine, location, record, expiry: record.expiry() }
+        let value_len = engine.value_len(&record);
+        Self { engine, location, record, expiry: record.expiry(), value_len }
     }
 }
 
@@ -49,7 +52,7 @@ impl Item for SegmentItem<'_> {
 
     #[inline]
     fn value_len(&self) -> usize {
-        self.engine.value_len(&self.record)
+        self.value_len
     }
 
     #[inline]
