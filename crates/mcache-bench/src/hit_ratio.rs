@@ -1,5 +1,6 @@
 //! Miss ratios of the segment store: every policy on every trace, cache-aside (get; on a miss,
-//! set), of the second half. The engine is the real one, in this process.
+//! set), of the second half. The engine is the real one, in this process. "bound" is the fewest
+//! that any policy could have.
 //!
 //! `hit-ratio --traces DIRECTORY [--only web12,c52] [--policy heat,lru] [--mb 12,41] [--shrink 8]`
 //!
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use mcache_store::eviction::{POLICIES, PolicyEntry};
 
 use crate::arguments::Arguments;
+use crate::bound;
 use crate::replay;
 use crate::trace::{Trace, Workload};
 use crate::workloads::{Row, WORKLOADS};
@@ -28,8 +30,8 @@ struct Request {
 pub fn run(words: &[String]) -> Result<(), String> {
     let request = Request::parse(words)?;
     let names = request.policies.iter().map(|policy| format!(" {} |", policy.name));
-    println!("| trace | MB | memcached |{}", names.collect::<String>());
-    println!("|---|---|---|{}", "---|".repeat(request.policies.len()));
+    println!("| trace | MB | bound | memcached |{}", names.collect::<String>());
+    println!("|---|---|---|---|{}", "---|".repeat(request.policies.len()));
     for row in WORKLOADS {
         if request.only.is_empty() || request.only.iter().any(|name| name == row.name) {
             measure(&request, row)?;
@@ -53,7 +55,8 @@ fn measure(request: &Request, row: &Row) -> Result<(), String> {
         }
         let capacity = (megabytes << 20) * copies / row.copies;
         let reference = memcached.map_or("-".to_owned(), |ratio| format!("{ratio:.4}"));
-        print!("| {} | {megabytes} | {reference} |", row.name);
+        let bound = bound::miss_ratio(&workload, capacity);
+        print!("| {} | {megabytes} | {bound:.4} | {reference} |", row.name);
         for policy in &request.policies {
             print!(" {:.4} |", replay::miss_ratio(&workload, policy, capacity)?);
         }

@@ -4,6 +4,7 @@
 //! machine that is shared.
 
 mod arguments;
+mod bound;
 mod clock;
 mod collide;
 mod hit_ratio;

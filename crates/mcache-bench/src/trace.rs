@@ -96,7 +96,8 @@ impl Trace {
         Self::parse(&bytes).ok_or_else(|| fault(&"no whole MCT1 trace"))
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    /// Reads a trace; `None` if it is not whole.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes.strip_prefix(MAGIC)?;
         let [flags, keys, _] = [(); 3].map(|()| number(&mut rest));
         let (flags, keys) = (flags?, keys?);
@@ -131,6 +132,11 @@ impl Workload {
         let len = trace.requests.len();
         let limit = if limit == 0 { len } else { limit.min(len) };
         Self { trace, copies, limit }
+    }
+
+    /// How many keys there can be: they are numbered from 0.
+    pub fn keys(&self) -> usize {
+        self.trace.keys as usize * self.copies
     }
 
     /// How many requests.
