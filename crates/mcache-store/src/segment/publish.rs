@@ -2,8 +2,9 @@
 //! the item is still the one that the decision was made on.
 
 use mcache_base::operation::Refusal;
-use mcache_base::{Expiry, Key, Now};
+use mcache_base::{Expiry, Key, Now, slab_class};
 
+use super::SegmentStorageEngine;
 use super::access::{Class, SegmentAccess};
 use super::draft::{Blueprint, Draft};
 use super::index::Location;
@@ -104,8 +105,9 @@ impl SegmentAccess {
             unsafe { Draft::write(arena.memory(), at, &blueprint, key.bytes, change.pieces()) };
         let region = engine.index.lock(key.hash);
         let current = region.find(key.hash, |location| engine.is_key(location, key.bytes));
-        let present = current.map(|(_, location)| engine.present(location));
-        if change.expected != Expected::Anything && change.expected != Expected::Exactly(present) {
+        if let Expected::Exactly(expected) = change.expected
+            && expected != current.map(|(_, location)| engine.present(location))
+        {
             drop(region);
             if let Room::Dead(held) = room {
                 self.dead_places.add(held.place(), &engine.epochs);
@@ -136,7 +138,7 @@ impl SegmentAccess {
         }
         drop(region);
         drop(room);
-        self.counters.classes.enter(engine.size_of(&engine.record(location)));
+        self.counters.classes.enter(change.item_size(engine, location));
         if let Some(dead) = dead {
             self.take_out(dead, change.carries, now);
         }
@@ -229,6 +231,17 @@ impl<'c> Change<'c> {
         self.pieces().map(<[u8]>::len).sum()
     }
 
+    /// The size of the item, as memcached has it, once it stands at a location.
+    fn item_size(&self, engine: &SegmentStorageEngine, location: Location) -> usize {
+        match self.fragmented {
+            true => engine.size_of(&engine.record(location)),
+            false => {
+                let (key_len, flags) = (self.key.bytes.len(), self.attributes.flags);
+                slab_class::item_size(key_len, flags, self.inline_len())
+            }
+        }
+    }
+
     /// Bytes that the record takes at `at` in a segment of this base.
     #[inline]
     pub(super) fn size_at(&self, at: usize, base: u64) -> usize {
@@ -256,7 +269,6 @@ mod tests {
     use super::*;
     use crate::engine::{Access, EngineOptions, SizeLimit, StorageEngine};
     use crate::eviction;
-    use crate::segment::SegmentStorageEngine;
 
     const NOW: Now = Now { clock_ms: 1_000, unix: 1_800_000_000 };
 
