@@ -20,6 +20,7 @@ const UNSAFE: &[&str] = &[
     "crates/mcache-net/src/uring/ring.rs",
     "crates/mcache-net/src/uring/sends.rs",
     "crates/mcache-store/src/segment/arena.rs",
+    "crates/mcache-store/src/segment/checksum.rs",
     "crates/mcache-store/src/segment/draft.rs",
     "crates/mcache-store/src/segment/fragments.rs",
     "crates/mcache-store/src/segment/index.rs",

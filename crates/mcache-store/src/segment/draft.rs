@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use mcache_base::Expiry;
 
+use super::checksum;
 use super::layout::*;
 use super::memory::Mapping;
 use super::record::{fragment_checksum, pack_expiry};
@@ -113,20 +114,21 @@ impl<'m> Draft<'m> {
         let word = blueprint.word(key.len(), inline_len);
         let extra = blueprint.extra();
         let layout = Layout::of(at, word, extra);
-        let mut checksum = crc32c::crc32c(&(word & !MUTABLE).to_le_bytes());
-        let mut put = |position: usize, bytes: &[u8]| {
-            checksum = crc32c::crc32c_append(checksum, bytes);
-            // SAFETY: inside the range that is the caller's.
-            unsafe { memory.write(at + position, bytes) };
+        let mut checksum = checksum::append(0, &(word & !MUTABLE).to_le_bytes());
+        // SAFETY: inside the range that is the caller's.
+        let put = |position: usize, bytes: &[u8]| unsafe { memory.write(at + position, bytes) };
+        let mut field = |position: usize, bytes: &[u8]| {
+            checksum = checksum::append(checksum, bytes);
+            put(position, bytes);
         };
         if extra != 0 {
-            put(HEADER, &extra.to_le_bytes());
+            field(HEADER, &extra.to_le_bytes());
         }
         if blueprint.own_cas {
-            put(layout.own_cas, &attributes.cas.to_le_bytes());
+            field(layout.own_cas, &attributes.cas.to_le_bytes());
         }
         if attributes.flags != 0 {
-            put(layout.flags, &attributes.flags.to_le_bytes());
+            field(layout.flags, &attributes.flags.to_le_bytes());
         }
         put(layout.key, key);
         let mut position = layout.inline;
@@ -134,6 +136,9 @@ impl<'m> Draft<'m> {
             put(position, piece);
             position += piece.len();
         }
+        // SAFETY: written just now, and nobody else's.
+        let bytes = unsafe { memory.bytes(at + layout.key, position - layout.key) };
+        let checksum = checksum::append(checksum, bytes);
         let full_sequence = blueprint.full_sequence;
         let heat = blueprint.heat;
         let draft = Self { memory, at, layout, word, full_sequence, heat, checksum };
@@ -153,7 +158,7 @@ impl<'m> Draft<'m> {
 
     /// Completes the record with its sequence number: from here on it is valid.
     pub fn complete(self, sequence: u64, base: u64) {
-        let checksum = crc32c::crc32c_append(self.checksum, &sequence.to_le_bytes());
+        let checksum = checksum::append(self.checksum, &sequence.to_le_bytes());
         let distance = sequence.wrapping_sub(base) as u32;
         self.memory.u32(self.at + 4).store(distance, Relaxed);
         // SAFETY: still the caller's alone, as `write` demanded.

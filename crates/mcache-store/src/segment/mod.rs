@@ -7,6 +7,8 @@
 mod access;
 #[allow(unsafe_code)] // walks segments and hands out records
 mod arena;
+#[allow(unsafe_code)] // the processor's own instruction
+mod checksum;
 #[allow(unsafe_code)] // writes records' bytes
 mod draft;
 mod epoch;

@@ -22,6 +22,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use mcache_base::operation::Before;
 use mcache_base::{Expiry, Now};
 
+use super::checksum;
 use super::layout::*;
 pub use super::layout::{ALIGN, FRAGMENT_ENTRY, FRAGMENT_HEADER, INLINE_MAX};
 use super::memory::Mapping;
@@ -236,9 +237,9 @@ impl<'m> Record<'m> {
             return self.stored_checksum(8) == checksum;
         }
         let layout = self.layout();
-        let mut checksum = crc32c::crc32c(&(self.word & !MUTABLE).to_le_bytes());
+        let mut checksum = checksum::append(0, &(self.word & !MUTABLE).to_le_bytes());
         let mut add = |position: usize, len: usize| {
-            checksum = crc32c::crc32c_append(checksum, self.bytes(position, len));
+            checksum = checksum::append(checksum, self.bytes(position, len));
         };
         if self.word & HAS_EXTRA != 0 {
             add(HEADER, 2);
@@ -250,7 +251,7 @@ impl<'m> Record<'m> {
             add(layout.flags, 4);
         }
         add(layout.key, key_len(self.word) + inline_len(self.word));
-        checksum = crc32c::crc32c_append(checksum, &self.sequence(base).to_le_bytes());
+        checksum = checksum::append(checksum, &self.sequence(base).to_le_bytes());
         self.checksum() == checksum & CHECKSUM
     }
 
@@ -343,7 +344,7 @@ pub fn fragment_size(len: usize) -> usize {
 
 /// The checksum of a fragment.
 pub fn fragment_checksum(owner: u64, data: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&owner.to_le_bytes()), data)
+    checksum::append(checksum::append(0, &owner.to_le_bytes()), data)
 }
 
 /// An expiry in a cell: even for the cache's clock, odd for Unix time, all ones for never.
