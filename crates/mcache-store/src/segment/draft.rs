@@ -29,6 +29,7 @@ pub struct Blueprint {
 }
 
 impl Blueprint {
+    #[inline]
     fn word(&self, key_len: usize, inline_len: usize) -> u32 {
         let mut word = key_len as u32 | (inline_len as u32) << 8;
         word |= FREQUENCY_ONE * self.frequency.min(FREQUENCY_MAX);
@@ -47,6 +48,7 @@ impl Blueprint {
         word
     }
 
+    #[inline]
     fn extra(&self) -> u16 {
         let bit = |on: bool, bit: u16| if on { bit } else { 0 };
         bit(self.fragmented, FRAGMENTED)
@@ -57,31 +59,64 @@ impl Blueprint {
             | bit(self.full_sequence, FULL_SEQUENCE)
     }
 
+    /// The record's form with a key and inline bytes of these lengths.
+    #[inline]
+    pub fn form(&self, key_len: usize, inline_len: usize) -> Form {
+        let (word, extra) = (self.word(key_len, inline_len), self.extra());
+        Form { blueprint: *self, word, extra, aligned: Layout::of(0, word, extra).end }
+    }
+
     /// Whether the record can be given this expiry in place.
     pub fn has_room_for(&self, expiry: Expiry) -> bool {
         self.attributes.expiry != Expiry::Never || expiry == Expiry::Never
     }
+}
 
+/// A blueprint with the lengths that its header will tell: what every place and size follows from.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    blueprint: Blueprint,
+    word: u32,
+    extra: u16,
+    /// Bytes that the record takes at a multiple of 8.
+    aligned: usize,
+}
+
+impl Form {
     /// Bytes that the record takes at least and at most, wherever it begins.
-    pub fn size_range(&self, key_len: usize, inline_len: usize) -> (usize, usize) {
-        let aligned = self.size_at(0, key_len, inline_len);
-        if self.attributes.expiry == Expiry::Never {
-            return (aligned, aligned); // nothing in it is aligned to more than its begin
-        }
+    #[inline]
+    pub fn size_range(&self) -> (usize, usize) {
         // The expiry's padding is largest where the optional fields end right behind a multiple
         // of 8: the two alignments that a record can have cover it.
-        let other = self.size_at(ALIGN, key_len, inline_len);
-        (aligned.min(other), aligned.max(other))
+        let other = self.size_at(ALIGN);
+        (self.aligned.min(other), self.aligned.max(other))
     }
 
     /// Bytes that the record takes at most, wherever it begins.
-    pub fn size_max(&self, key_len: usize, inline_len: usize) -> usize {
-        self.size_range(key_len, inline_len).1
+    pub fn size_max(&self) -> usize {
+        self.size_range().1
     }
 
     /// Bytes that the record takes at `at`.
-    pub fn size_at(&self, at: usize, key_len: usize, inline_len: usize) -> usize {
-        Layout::of(at, self.word(key_len, inline_len), self.extra()).end
+    #[inline]
+    pub fn size_at(&self, at: usize) -> usize {
+        // Nothing but an expiry is aligned to more than the record's begin.
+        match self.word & HAS_EXPIRY {
+            0 => self.aligned,
+            _ => Layout::of(at, self.word, self.extra).end,
+        }
+    }
+
+    /// Length of the bytes behind the key.
+    #[inline]
+    pub fn inline_len(&self) -> usize {
+        inline_len(self.word)
+    }
+
+    /// The same record with its sequence number in full.
+    pub fn in_full(&self) -> Self {
+        let blueprint = Blueprint { full_sequence: true, ..self.blueprint };
+        blueprint.form(key_len(self.word), self.inline_len())
     }
 }
 
@@ -97,22 +132,21 @@ pub struct Draft<'m> {
 }
 
 impl<'m> Draft<'m> {
-    /// Writes a record's bytes, all but its sequence number.
+    /// Writes a record's bytes, all but its sequence number. Key and inline bytes have the lengths
+    /// that the form was made with.
     ///
     /// # Safety
-    /// The `blueprint.size_at(at, ..)` bytes at `at` belong to the caller alone until
+    /// The `form.size_at(at)` bytes at `at` belong to the caller alone until
     /// [`Draft::complete`] is called, and nothing writes to them afterwards.
     pub unsafe fn write<'i>(
         memory: &'m Mapping,
         at: usize,
-        blueprint: &Blueprint,
+        form: &Form,
         key: &[u8],
-        inline: impl IntoIterator<Item = &'i [u8]> + Clone,
+        inline: impl IntoIterator<Item = &'i [u8]>,
     ) -> Self {
+        let &Form { ref blueprint, word, extra, .. } = form;
         let attributes = &blueprint.attributes;
-        let inline_len = inline.clone().into_iter().map(<[u8]>::len).sum();
-        let word = blueprint.word(key.len(), inline_len);
-        let extra = blueprint.extra();
         let layout = Layout::of(at, word, extra);
         let mut checksum = checksum::append(0, &(word & !MUTABLE).to_le_bytes());
         // SAFETY: inside the range that is the caller's.
@@ -130,12 +164,14 @@ impl<'m> Draft<'m> {
         if attributes.flags != 0 {
             field(layout.flags, &attributes.flags.to_le_bytes());
         }
+        debug_assert_eq!(key.len(), key_len(word), "the form is that of this key");
         put(layout.key, key);
         let mut position = layout.inline;
         for piece in inline {
             put(position, piece);
             position += piece.len();
         }
+        debug_assert_eq!(position, layout.inline + inline_len(word), "and of these bytes");
         // SAFETY: written just now, and nobody else's.
         let bytes = unsafe { memory.bytes(at + layout.key, position - layout.key) };
         let checksum = checksum::append(checksum, bytes);
@@ -147,6 +183,7 @@ impl<'m> Draft<'m> {
     }
 
     /// Gives the record its last access and expiry anew: they may have changed since.
+    #[inline]
     pub fn mark(&self, attributes: &Attributes) {
         let seconds = (attributes.accessed_ms / 1000) as u16;
         self.memory.u16(self.at + 8).store(seconds, Relaxed);
@@ -157,6 +194,7 @@ impl<'m> Draft<'m> {
     }
 
     /// Completes the record with its sequence number: from here on it is valid.
+    #[inline]
     pub fn complete(self, sequence: u64, base: u64) {
         let checksum = checksum::append(self.checksum, &sequence.to_le_bytes());
         let distance = sequence.wrapping_sub(base) as u32;

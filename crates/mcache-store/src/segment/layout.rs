@@ -53,6 +53,9 @@ pub(super) struct Layout {
 impl Layout {
     #[inline]
     pub(super) fn of(at: usize, word: u32, extra: u16) -> Self {
+        if word & (HAS_EXTRA | HAS_EXPIRY | HAS_FLAGS) == 0 {
+            return Self::with_key_at(HEADER, HEADER, [HEADER; 3], word);
+        }
         let mut position = HEADER + if word & HAS_EXTRA != 0 { 2 } else { 0 };
         let mut field = |present: bool, size: usize| {
             let begin = position;
@@ -69,6 +72,16 @@ impl Layout {
         };
         let flags = position;
         let key = position + if word & HAS_FLAGS != 0 { 4 } else { 0 };
+        Self::with_key_at(key, flags, [own_cas, sequence, expiry], word)
+    }
+
+    #[inline]
+    fn with_key_at(
+        key: usize,
+        flags: usize,
+        [own_cas, sequence, expiry]: [usize; 3],
+        word: u32,
+    ) -> Self {
         let inline = key + key_len(word);
         let end = (inline + inline_len(word)).next_multiple_of(ALIGN);
         Self { own_cas, sequence, expiry, flags, key, inline, end }

@@ -4,9 +4,8 @@
 use mcache_base::operation::Refusal;
 use mcache_base::{Expiry, Key, Now, slab_class};
 
-use super::SegmentStorageEngine;
 use super::access::{Class, SegmentAccess};
-use super::draft::{Blueprint, Draft};
+use super::draft::{Blueprint, Draft, Form};
 use super::index::Location;
 use super::recycle::{DeadPlace, Held};
 use super::room::Room;
@@ -83,9 +82,10 @@ impl SegmentAccess {
         change: &Change<'_>,
         now: Now,
     ) -> Result<(Location, u64), Unpublished> {
-        let claimed = self.claim(class, change);
+        let forms = change.forms();
+        let claimed = self.claim(class, &forms);
         if claimed.is_none() {
-            self.ensure(class, change.size_range().1, now)?;
+            self.ensure(class, forms.size_range().1, now)?;
         }
         let engine = &*self.engine;
         let (key, arena) = (change.key, &engine.arena);
@@ -95,14 +95,13 @@ impl SegmentAccess {
             (None, None) => return Err(Refusal::NoMemory.into()),
         };
         let (at, base) = (room.at(arena), room.base(arena));
-        let size = change.size_at(at, base);
+        let form = forms.of(|| base);
+        let size = form.size_at(at);
         if !room.prepare(size) {
             return Err(Unpublished::Lost);
         }
-        let blueprint = change.blueprint(base);
         // SAFETY: the room is this thread's alone, and the record fits.
-        let draft =
-            unsafe { Draft::write(arena.memory(), at, &blueprint, key.bytes, change.pieces()) };
+        let draft = unsafe { Draft::write(arena.memory(), at, form, key.bytes, change.pieces()) };
         let region = engine.index.lock(key.hash);
         let current = region.find(key.hash, |location| engine.is_key(location, key.bytes));
         if let Expected::Exactly(expected) = change.expected
@@ -138,7 +137,13 @@ impl SegmentAccess {
         }
         drop(region);
         drop(room);
-        self.counters.classes.enter(change.item_size(engine, location));
+        self.counters.classes.enter(match change.fragmented {
+            true => engine.size_of(&engine.record(location)),
+            false => {
+                let flags = change.attributes.flags;
+                slab_class::item_size(key.bytes.len(), flags, form.inline_len())
+            }
+        });
         if let Some(dead) = dead {
             self.take_out(dead, change.carries, now);
         }
@@ -212,51 +217,49 @@ impl<'c> Change<'c> {
         }
     }
 
-    fn blueprint(&self, base: u64) -> Blueprint {
-        Blueprint {
-            attributes: self.attributes,
-            own_cas: self.own_cas,
-            full_sequence: self.sequence.is_some_and(|sequence| !is_near(sequence, base)),
-            fragmented: self.fragmented,
-            frequency: self.standing.frequency,
-            heat: self.standing.heat,
-        }
-    }
-
-    fn pieces(&self) -> impl Iterator<Item = &'c [u8]> + Clone {
+    fn pieces(&self) -> impl Iterator<Item = &'c [u8]> {
         std::iter::once(self.inline).chain(self.more.iter().copied())
     }
 
-    fn inline_len(&self) -> usize {
-        self.pieces().map(<[u8]>::len).sum()
-    }
-
-    /// The size of the item, as memcached has it, once it stands at a location.
-    fn item_size(&self, engine: &SegmentStorageEngine, location: Location) -> usize {
-        match self.fragmented {
-            true => engine.size_of(&engine.record(location)),
-            false => {
-                let (key_len, flags) = (self.key.bytes.len(), self.attributes.flags);
-                slab_class::item_size(key_len, flags, self.inline_len())
-            }
-        }
-    }
-
-    /// Bytes that the record takes at `at` in a segment of this base.
     #[inline]
-    pub(super) fn size_at(&self, at: usize, base: u64) -> usize {
-        self.blueprint(base).size_at(at, self.key.bytes.len(), self.inline_len())
+    fn forms(&self) -> Forms {
+        let blueprint = Blueprint {
+            attributes: self.attributes,
+            own_cas: self.own_cas,
+            full_sequence: false,
+            fragmented: self.fragmented,
+            frequency: self.standing.frequency,
+            heat: self.standing.heat,
+        };
+        let inline_len = self.pieces().map(<[u8]>::len).sum();
+        let near = blueprint.form(self.key.bytes.len(), inline_len);
+        Forms { near, far: self.sequence.map(|sequence| (sequence, near.in_full())) }
+    }
+}
+
+/// The forms that a change's record can have, by how far its sequence number is from the base of
+/// the segment that it comes to.
+pub(super) struct Forms {
+    near: Form,
+    /// Of an item that keeps the sequence number that it has.
+    far: Option<(u64, Form)>,
+}
+
+impl Forms {
+    /// The form in a segment of this base.
+    #[inline]
+    pub(super) fn of(&self, base: impl FnOnce() -> u64) -> &Form {
+        match &self.far {
+            Some((sequence, form)) if !is_near(*sequence, base()) => form,
+            _ => &self.near,
+        }
     }
 
     /// Bytes that the record takes at least and at most, wherever it is written.
+    #[inline]
     pub(super) fn size_range(&self) -> (usize, usize) {
-        let (key, inline) = (self.key.bytes.len(), self.inline_len());
-        let blueprint = Blueprint { full_sequence: false, ..self.blueprint(0) };
-        let (least, most) = blueprint.size_range(key, inline);
-        if self.sequence.is_none() {
-            return (least, most);
-        }
-        (least, Blueprint { full_sequence: true, ..blueprint }.size_range(key, inline).1)
+        let (least, most) = self.near.size_range();
+        (least, self.far.as_ref().map_or(most, |(_, form)| form.size_max()))
     }
 }
 
@@ -269,6 +272,7 @@ mod tests {
     use super::*;
     use crate::engine::{Access, EngineOptions, SizeLimit, StorageEngine};
     use crate::eviction;
+    use crate::segment::SegmentStorageEngine;
 
     const NOW: Now = Now { clock_ms: 1_000, unix: 1_800_000_000 };
 

@@ -307,15 +307,15 @@ impl Emptying<'_> {
             frequency: standing.frequency,
             heat: standing.heat,
         };
-        let Some(open) = self.room(standing.queue, blueprint.size_max(key.len(), inline.len()))
-        else {
+        let size_max = blueprint.form(key.len(), inline.len()).size_max();
+        let Some(open) = self.room(standing.queue, size_max) else {
             return Kept::NoRoom;
         };
         blueprint.full_sequence = !is_near(sequence, open.base);
-        let size = blueprint.size_at(open.at(), key.len(), inline.len());
+        let form = blueprint.form(key.len(), inline.len());
+        let size = form.size_at(open.at());
         // SAFETY: the open segment's end is the reclaimer's alone, and the record fits.
-        let draft =
-            unsafe { Draft::write(engine.arena.memory(), open.at(), &blueprint, key, [inline]) };
+        let draft = unsafe { Draft::write(engine.arena.memory(), open.at(), &form, key, [inline]) };
         let region = engine.index.lock(hash);
         let Some((place, _)) = region.find(hash, |at| at == location) else {
             return Kept::Gone;
@@ -473,17 +473,18 @@ impl Emptying<'_> {
             heat: standing.heat,
         };
         let key = owner.key();
-        let size_max = blueprint.size_max(key.len(), list.len());
+        let form = blueprint.form(key.len(), list.len());
+        let size_max = form.size_max();
         if list.len() > INLINE_MAX || size_max > engine.arena.segment_size() / 2 {
             return Kept::NoRoom;
         }
         let Some(open) = self.room(standing.queue, size_max) else {
             return Kept::NoRoom;
         };
-        let size = blueprint.size_at(open.at(), key.len(), list.len());
+        let size = form.size_at(open.at());
         // SAFETY: the open segment's end is the reclaimer's alone, and the record fits.
         let draft =
-            unsafe { Draft::write(engine.arena.memory(), open.at(), &blueprint, key, [&list[..]]) };
+            unsafe { Draft::write(engine.arena.memory(), open.at(), &form, key, [&list[..]]) };
         let region = engine.index.lock(hash);
         let Some((place, _)) = region.find(hash, |at| at == owner_at) else {
             return Kept::Gone;

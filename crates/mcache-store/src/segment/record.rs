@@ -395,10 +395,11 @@ mod tests {
 
     /// Writes at every alignment, reads back, and flips each byte of the record in turn.
     fn round_trip(blueprint: &Blueprint, key: &[u8], value: &[u8]) {
+        let form = blueprint.form(key.len(), value.len());
         for at in [4, 8, 12, 16] {
             let memory = Mapping::new(PAGE).unwrap();
             // SAFETY: the memory is this test's own.
-            let draft = unsafe { Draft::write(&memory, at, blueprint, key, [value]) };
+            let draft = unsafe { Draft::write(&memory, at, &form, key, [value]) };
             draft.complete(77, 70);
             // SAFETY: the record is complete and stays.
             let record = unsafe { Record::new(&memory, at) };
@@ -409,8 +410,8 @@ mod tests {
             assert_eq!(attributes, Attributes { cas, ..blueprint.attributes });
             assert!(record.is_intact(70) && !record.is_dead());
             assert_eq!(record.heat(), blueprint.heat);
-            assert_eq!(record.size(), blueprint.size_at(at, key.len(), value.len()));
-            assert!(record.size() <= blueprint.size_max(key.len(), value.len()));
+            assert_eq!(record.size(), form.size_at(at));
+            assert!(record.size() <= form.size_max());
         }
     }
 
@@ -437,7 +438,7 @@ mod tests {
                 round_trip(&blueprint, &[b'k'; 250], &vec![b'v'; value_len]);
             }
         }
-        assert_eq!(plain.size_max(30, 10), 56, "14 bytes and padding");
+        assert_eq!(plain.form(30, 10).size_max(), 56, "14 bytes and padding");
     }
 
     #[test]
@@ -445,11 +446,11 @@ mod tests {
         let memory = Mapping::new(PAGE).unwrap();
         let mut blueprint = blueprint();
         blueprint.attributes.flags = 7;
+        let form = blueprint.form(8, 10);
         // SAFETY: the memory is this test's own.
-        let draft =
-            unsafe { Draft::write(&memory, 4, &blueprint, b"some key", [&b"some value"[..]]) };
+        let draft = unsafe { Draft::write(&memory, 4, &form, b"some key", [&b"some value"[..]]) };
         draft.complete(5, 0);
-        let size = blueprint.size_at(4, 8, 10);
+        let size = form.size_at(4);
         for position in (4..8).chain(10..size) {
             let (cell, bit) = (4 + position / 4 * 4, 8 * (position % 4));
             memory.u32(cell).fetch_xor(1 << bit, Relaxed);
@@ -467,7 +468,8 @@ mod tests {
         let mut blueprint = blueprint();
         blueprint.attributes.expiry = Expiry::Clock(1);
         // SAFETY: the memory is this test's own.
-        unsafe { Draft::write(&memory, 8, &blueprint, b"k", [&b"v"[..]]) }.complete(5, 0);
+        unsafe { Draft::write(&memory, 8, &blueprint.form(1, 1), b"k", [&b"v"[..]]) }
+            .complete(5, 0);
         // SAFETY: the record is complete and stays.
         let record = || unsafe { Record::new(&memory, 8) };
         let later = Now { clock_ms: NOW.clock_ms + 30_000, ..NOW };

@@ -22,7 +22,7 @@ use super::arena::{Arena, POISON, SegmentId};
 use super::draft::{FILLER_MAX, write_filler};
 use super::epoch::Epochs;
 use super::index::Location;
-use super::publish::Change;
+use super::publish::Forms;
 use super::record::{ALIGN, Record};
 
 /// Places that a thread remembers; it forgets the oldest. As many as it leaves while another
@@ -238,13 +238,13 @@ impl SegmentAccess {
     /// A dead place for a change, in a segment of its class's queue. The caller is counted among
     /// the segment's writers: see [`Held`].
     #[inline]
-    pub(super) fn claim(&mut self, class: Class, change: &Change<'_>) -> Option<DeadPlace> {
+    pub(super) fn claim(&mut self, class: Class, forms: &Forms) -> Option<DeadPlace> {
         let engine = &*self.engine;
-        let (least, most) = change.size_range();
+        let (least, most) = forms.size_range();
         let range = (least, most + most / (SLACK_DIVISOR - 1));
         let fits = |place: &DeadPlace| {
             let at = engine.arena.offset(place.location);
-            let size = change.size_at(at, engine.arena.base_of(place.location));
+            let size = forms.of(|| engine.arena.base_of(place.location)).size_at(at);
             let rest = (place.size as usize).checked_sub(engine.arena.rounded(size));
             rest.is_some_and(|rest| rest <= place.size as usize / SLACK_DIVISOR)
         };
