@@ -209,7 +209,8 @@ impl SegmentAccess {
         value: &[u8],
         now: Now,
     ) -> Result<Location, Unpublished> {
-        let standing = self.engine.standing(key, value.len(), now);
+        let seen = present.map(|present| present.location);
+        let standing = self.engine.standing(key, seen, value.len(), now);
         let change = Change {
             own_cas,
             standing,
@@ -356,7 +357,8 @@ impl Access for SegmentAccess {
                 CountPlan::Write(value, write, hit) => (value, write, hit),
             };
             let digits = Digits::new(value);
-            let standing = self.engine.standing(key, digits.as_bytes().len(), now);
+            let seen = present.map(|present| present.location);
+            let standing = self.engine.standing(key, seen, digits.as_bytes().len(), now);
             let change = Change {
                 own_cas: count.new_cas.is_some(),
                 standing,

@@ -272,7 +272,8 @@ impl Arena {
     /// Bytes that a record of `size` takes, up to the next record.
     #[inline]
     pub fn rounded(&self, size: usize) -> usize {
-        size.next_multiple_of(1 << self.granule_shift)
+        let below = (1 << self.granule_shift) - 1; // a power of two, which a division ignores
+        (size + below) & !below
     }
 
     /// Visits every complete record of a segment, dead or alive.

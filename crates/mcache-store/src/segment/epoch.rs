@@ -100,6 +100,12 @@ impl Member {
         was_visited.load(Relaxed) && was_visited.swap(false, Relaxed)
     }
 
+    /// The epoch that the thread works in: what it found since it began is where it was.
+    #[inline]
+    pub fn epoch(&self) -> u64 {
+        self.current
+    }
+
     /// Announces that the thread holds nothing and will do nothing before its next `begin`.
     pub fn rest(&mut self) {
         self.announced.epoch.store(RESTING, Release);

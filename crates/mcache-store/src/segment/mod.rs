@@ -224,8 +224,14 @@ impl SegmentStorageEngine {
 
     /// Takes a record out of use whose item lives on elsewhere.
     fn retire(&self, location: Location, record: &Record<'_>) {
+        self.retire_sized(location, record, record.size());
+    }
+
+    /// As [`Self::retire`], for a record whose size is known.
+    #[inline]
+    fn retire_sized(&self, location: Location, record: &Record<'_>, size: usize) {
         if record.kill() {
-            self.arena.remove_live(location, record.size());
+            self.arena.remove_live(location, size);
         }
     }
 

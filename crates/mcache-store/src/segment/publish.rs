@@ -4,9 +4,10 @@
 use mcache_base::operation::Refusal;
 use mcache_base::{Expiry, Key, Now, slab_class};
 
+use super::SegmentStorageEngine;
 use super::access::{Class, SegmentAccess};
 use super::draft::{Blueprint, Draft, Form};
-use super::index::Location;
+use super::index::{self, Location, Locked};
 use super::recycle::{DeadPlace, Held};
 use super::room::Room;
 use crate::eviction::Standing;
@@ -16,10 +17,17 @@ use crate::tally::Why;
 /// What stands in the index for a key when a decision is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
-    /// Whatever is there is overwritten.
-    Anything,
+    /// Whatever is there is overwritten: most likely the record that was seen last.
+    Anything(Option<Sighting>),
     /// This record, or none, with the expiry that it had.
     Exactly(Option<Present>),
+}
+
+/// A key's record that was found in an epoch: until the epoch's end nothing else comes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sighting {
+    pub(super) location: Location,
+    pub(super) epoch: u64,
 }
 
 /// A record that stands in the index, as it was at a moment.
@@ -103,7 +111,7 @@ impl SegmentAccess {
         // SAFETY: the room is this thread's alone, and the record fits.
         let draft = unsafe { Draft::write(arena.memory(), at, form, key.bytes, change.pieces()) };
         let region = engine.index.lock(key.hash);
-        let current = region.find(key.hash, |location| engine.is_key(location, key.bytes));
+        let current = engine.find_again(&region, change, self.member.epoch());
         if let Expected::Exactly(expected) = change.expected
             && expected != current.map(|(_, location)| engine.present(location))
         {
@@ -158,12 +166,12 @@ impl SegmentAccess {
             Some(why) => self.counters.leave(engine.leaving(&record, Why::Reclaimed(why))),
             None => self.counters.classes.leave(engine.size_of(&record)),
         }
-        if carries {
-            engine.retire(location, &record);
-        } else {
-            engine.bury(location, &record);
+        let is_fragmented = record.is_fragmented();
+        if is_fragmented && !carries {
+            engine.bury_fragments(&record);
         }
-        if !record.is_fragmented() {
+        engine.retire_sized(location, &record, dead.size());
+        if !is_fragmented {
             self.dead_places.add(dead, &engine.epochs);
         }
     }
@@ -200,6 +208,27 @@ impl SegmentAccess {
     }
 }
 
+impl SegmentStorageEngine {
+    /// Finds what stands in the index for a change's key, whose region is locked. The caller works
+    /// in this epoch.
+    #[inline]
+    fn find_again(
+        &self,
+        region: &Locked<'_>,
+        change: &Change<'_>,
+        epoch: u64,
+    ) -> Option<(index::Place, Location)> {
+        let Key { bytes, hash } = change.key;
+        let again = match change.expected {
+            Expected::Anything(Some(seen)) if seen.epoch == epoch => {
+                region.find(hash, |location| location == seen.location)
+            }
+            _ => None,
+        };
+        again.or_else(|| region.find(hash, |location| self.is_key(location, bytes)))
+    }
+}
+
 impl<'c> Change<'c> {
     /// A new item with a value that fits its record, whatever is there.
     pub(super) fn fresh(key: Key<'c>, attributes: Attributes, value: &'c [u8]) -> Self {
@@ -213,7 +242,7 @@ impl<'c> Change<'c> {
             fragmented: false,
             carries: false,
             standing: Standing::default(),
-            expected: Expected::Anything,
+            expected: Expected::Anything(None),
         }
     }
 
@@ -272,7 +301,6 @@ mod tests {
     use super::*;
     use crate::engine::{Access, EngineOptions, SizeLimit, StorageEngine};
     use crate::eviction;
-    use crate::segment::SegmentStorageEngine;
 
     const NOW: Now = Now { clock_ms: 1_000, unix: 1_800_000_000 };
 

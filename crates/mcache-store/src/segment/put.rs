@@ -1,11 +1,11 @@
 //! Stores: set, add, replace, cas, append, prepend.
 
 use mcache_base::operation::{Refusal, Store, StoreMode, Stored};
-use mcache_base::{Expiry, Key, Now, Stat};
+use mcache_base::{Key, Now, Stat};
 
 use super::access::{Class, SegmentAccess};
 use super::fragments::{Fragments, HeldValue};
-use super::publish::{Change, Expected, Present, Unpublished};
+use super::publish::{Change, Expected, Present, Sighting, Unpublished};
 use crate::semantics::{self, StorePlan, Write};
 
 impl SegmentAccess {
@@ -37,20 +37,28 @@ impl SegmentAccess {
         now: Now,
     ) -> Stored {
         let is_plain = store.mode == StoreMode::Set && store.compare.is_none();
-        if !is_plain && let Err(answer) = self.decide(key, store, now) {
-            return answer;
-        }
-        let standing = self.engine.standing(key, len, now);
-        let class = Class::of(standing.queue, Expiry::from_exptime(store.exptime, now), now);
+        let mut decided = self.decide(key, store, now);
+        let (seen, expiry) = match &decided {
+            Ok((Some(present), write)) => (Some(present.location), write.attributes.expiry),
+            Ok((None, write)) if is_plain => (self.engine.find(key), write.attributes.expiry),
+            Ok((None, write)) => (None, write.attributes.expiry),
+            Err(answer) => return *answer,
+        };
+        let sighting = seen.map(|location| Sighting { location, epoch: self.member.epoch() });
+        let standing = self.engine.standing(key, seen, len, now);
+        let class = Class::of(standing.queue, expiry, now);
         let fragments = match self.cut(class, key, pieces, len, now) {
             Ok(fragments) => fragments,
             Err(refusal) => return Stored::Refused(refusal),
         };
         loop {
-            self.begin(now);
-            let (present, write) = match self.decide(key, store, now) {
+            let (present, write) = match decided {
                 Ok(decided) => decided,
                 Err(answer) => return answer,
+            };
+            let expected = match is_plain {
+                true => Expected::Anything(sighting),
+                false => Expected::Exactly(present),
             };
             let fresh = Change::fresh(key, write.attributes, b"");
             let change = Change {
@@ -59,7 +67,7 @@ impl SegmentAccess {
                 more: if fragments.is_some() { &[] } else { pieces },
                 fragmented: fragments.is_some(),
                 standing,
-                expected: if is_plain { Expected::Anything } else { Expected::Exactly(present) },
+                expected,
                 ..fresh
             };
             match self.publish(class, &change, now) {
@@ -71,7 +79,10 @@ impl SegmentAccess {
                     let cas = store.new_cas.unwrap_or(sequence);
                     return Stored::Stored { cas, value_len: len };
                 }
-                Err(Unpublished::Lost) => {}
+                Err(Unpublished::Lost) => {
+                    self.begin(now);
+                    decided = self.decide(key, store, now);
+                }
                 Err(Unpublished::Refused(refusal)) => return Stored::Refused(refusal),
             }
         }
@@ -152,7 +163,8 @@ impl SegmentAccess {
         if !engine.admits(key, write.attributes.flags, len) {
             return Err(Refusal::TooLarge.into());
         }
-        let standing = engine.standing(key, len, now);
+        let seen = present.map(|present| present.location);
+        let standing = engine.standing(key, seen, len, now);
         let class = Class::of(standing.queue, write.attributes.expiry, now);
         let fragments = self.cut(class, key, &all, len, now)?;
         let change = Change {

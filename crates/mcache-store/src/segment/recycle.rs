@@ -71,6 +71,11 @@ impl DeadPlace {
     pub(super) fn location(&self) -> Location {
         self.location
     }
+
+    /// Its bytes, up to the next record.
+    pub(super) fn size(&self) -> usize {
+        self.size as usize
+    }
 }
 
 /// The dead places that a thread remembers: a ring in the order in which they died, whose slots

@@ -15,10 +15,16 @@ const BESIDE: usize = 16;
 impl SegmentStorageEngine {
     /// What a record that is to be written begins with. An item that is there keeps what it has:
     /// an overwrite is not a new item. For any other the policy is asked, so this is called once
-    /// a store. Takes no lock; the caller has begun its epoch.
+    /// a store. `seen` is where the item stood in the caller's epoch.
     #[inline]
-    pub(super) fn standing(&self, key: Key<'_>, value_len: usize, now: Now) -> Standing {
-        if let Some(location) = self.find(key) {
+    pub(super) fn standing(
+        &self,
+        key: Key<'_>,
+        seen: Option<Location>,
+        value_len: usize,
+        now: Now,
+    ) -> Standing {
+        if let Some(location) = seen {
             let record = self.record(location);
             if self.death(location, &record, now).is_none() {
                 return self.standing_of(location, &record);
