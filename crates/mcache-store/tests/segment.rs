@@ -441,3 +441,15 @@ fn a_thread_that_dies_loses_nothing_that_was_stored() {
     }
     engine.check();
 }
+
+#[test]
+fn an_append_of_many_fragments_to_an_empty_value_is_kept() {
+    let bench = engine(1 << 20, true);
+    let text = value("k", 0, 23_554);
+    for how in [StoreMode::Append, StoreMode::Prepend] {
+        bench.set("k", "");
+        assert!(is_stored(bench.store("k", mode(how), &text, NOW)));
+        assert_eq!(bench.peek("k", NOW).as_ref(), Some(&text));
+    }
+    bench.engine.check();
+}

@@ -89,7 +89,8 @@ impl SegmentAccess {
     ) -> Result<Fragments, Refusal> {
         let engine = self.engine.clone();
         let mut fragments = Fragments::new(&engine);
-        let mut pieces = pieces.iter().copied();
+        // An empty piece, as an append to an empty value has, is not the end.
+        let mut pieces = pieces.iter().copied().filter(|piece| !piece.is_empty());
         let mut piece: &[u8] = pieces.next().unwrap_or_default();
         while !piece.is_empty() {
             let len = self.room_for_fragment(class, piece.len(), now)?;
