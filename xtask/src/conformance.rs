@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use mcache_conformance::{
-    House, Program, Report, TOPICS, Transcript, Transport, memory_houses, play_all, transcripts,
+    DATAGRAM_TOPICS, House, Program, Report, TOPICS, Transcript, Transport, memory_houses,
+    play_all, transcripts,
 };
 
 use crate::shell;
@@ -14,6 +15,7 @@ const PROGRAMS: &[(&str, Transport, &[&str])] = &[
     ("unix", Transport::Unix, &[]),
     ("tcp-epoll", Transport::Tcp, EPOLL),
     ("unix-epoll", Transport::Unix, EPOLL),
+    ("udp", Transport::Udp, &[]),
 ];
 
 const EPOLL: &[&str] = &["--io", "epoll"];
@@ -31,13 +33,24 @@ struct Arguments {
 /// Runs the command.
 pub fn run(words: &[String]) -> Result<(), String> {
     let arguments = Arguments::parse(words)?;
-    let mut failed = 0;
+    let (mut failed, mut played) = (0, 0);
     for house in arguments.houses()? {
-        let report = play_all(&*house, &arguments.transcripts);
+        let topics = house.topics();
+        let mut here = arguments.transcripts.clone();
+        here.retain(|transcript| topics.contains(&transcript.topic()));
+        played += here.len();
+        if here.is_empty() {
+            continue;
+        }
+        let report = play_all(&*house, &here);
         print(&*house, &report);
         failed += report.failed;
     }
-    if failed == 0 { Ok(()) } else { Err(format!("{failed} failed")) }
+    match (failed, played) {
+        (0, 0) => Err("none of the transcripts is for any of the houses".to_owned()),
+        (0, _) => Ok(()),
+        _ => Err(format!("{failed} failed")),
+    }
 }
 
 impl Arguments {
@@ -55,7 +68,7 @@ impl Arguments {
             }
         }
         if parsed.transcripts.is_empty() {
-            for topic in TOPICS {
+            for topic in TOPICS.iter().chain(DATAGRAM_TOPICS) {
                 parsed.transcripts.extend(transcripts(topic)?);
             }
         }

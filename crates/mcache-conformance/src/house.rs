@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::TOPICS;
+use crate::play::Feed;
 use crate::transcript::Server;
 
 /// A kind of server, ready to be started as often as there are transcripts.
@@ -11,6 +13,16 @@ pub trait House: Sync {
 
     /// Which program it is, so that its known differences can be found.
     fn server(&self) -> Server;
+
+    /// The directories of conformance/ that can be played here.
+    fn topics(&self) -> &'static [&'static str] {
+        TOPICS
+    }
+
+    /// The ways in which requests are fed to it, one playing for each.
+    fn feeds(&self) -> &'static [Feed] {
+        &[Feed::Whole, Feed::Bytes]
+    }
 
     /// Starts a fresh one. `Ok(None)` if it cannot have these options.
     fn start(&self, options: &[String]) -> Result<Option<Box<dyn Started>>, String>;

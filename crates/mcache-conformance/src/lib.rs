@@ -4,6 +4,7 @@
 //! the server must answer, byte for byte. The same transcripts are played against real
 //! memcached, which proves them, and against mcache in memory and over real sockets.
 
+mod datagrams;
 mod frame;
 mod house;
 mod memory;
@@ -20,8 +21,11 @@ pub use play::{Feed, Report, play, play_all};
 pub use process::{Program, Serving, Transport};
 pub use transcript::{Server, Transcript};
 
-/// The directories of conformance/ whose protocols mcache speaks.
+/// The directories of conformance/ whose transcripts are conversations over a stream.
 pub const TOPICS: &[&str] = &["text", "meta", "binary"];
+
+/// Those whose transcripts are datagrams.
+pub const DATAGRAM_TOPICS: &[&str] = &["udp"];
 
 /// The transcripts of the project: `topic` is a directory of conformance/.
 pub fn transcripts(topic: &str) -> Result<Vec<Transcript>, String> {

@@ -74,7 +74,7 @@ impl Report {
     }
 }
 
-/// Plays every transcript whole, and once more byte by byte.
+/// Plays every transcript in each way in which requests can be fed to the house.
 pub fn play_all(house: &dyn House, transcripts: &[Transcript]) -> Report {
     let next = AtomicUsize::new(0);
     let report = Mutex::new(Report::default());
@@ -82,8 +82,8 @@ pub fn play_all(house: &dyn House, transcripts: &[Transcript]) -> Report {
         for _ in 0..PLAYERS {
             scope.spawn(|| {
                 while let Some(transcript) = transcripts.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    for feed in [Feed::Whole, Feed::Bytes] {
-                        let played = play(house, transcript, feed);
+                    for feed in house.feeds() {
+                        let played = play(house, transcript, *feed);
                         report.lock().unwrap_or_else(|broken| broken.into_inner()).take(played);
                     }
                 }

@@ -1,7 +1,7 @@
 //! A server program as a house: started on a free port or a unix socket, killed at the end.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::datagrams::Datagrams;
 use crate::house::{Connection, House, Received, Started};
+use crate::play::Feed;
 use crate::transcript::Server;
+use crate::{DATAGRAM_TOPICS, TOPICS};
 
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,6 +37,8 @@ pub enum Transport {
     Tcp,
     /// A unix socket.
     Unix,
+    /// A UDP port of the loopback interface, served by one thread.
+    Udp,
 }
 
 /// A server program with memcached's options.
@@ -91,10 +96,16 @@ impl Program {
 
     fn command(&self, address: &Address, options: &[String]) -> Command {
         let mut command = Command::new(&self.path);
-        command.arg0(self.called).args(["-u", "root", "-U", "0"]);
+        command.arg0(self.called).args(["-u", "root"]);
         match address {
-            Address::Tcp(port) => command.args(["-l", "127.0.0.1", "-p", &port.to_string()]),
-            Address::Unix(path) => command.arg("-s").arg(path),
+            Address::Tcp(port) => {
+                command.args(["-U", "0", "-l", "127.0.0.1", "-p", &port.to_string()])
+            }
+            Address::Unix(path) => command.args(["-U", "0", "-s"]).arg(path),
+            // With more threads, who asks twice may be answered in another order.
+            Address::Udp(port) => {
+                command.args(["-t", "1", "-l", "127.0.0.1", "-U", &port.to_string()])
+            }
         };
         command
             .args(self.always)
@@ -111,6 +122,7 @@ impl House for Program {
         let transport = match self.transport {
             Transport::Tcp => "TCP",
             Transport::Unix => "a unix socket",
+            Transport::Udp => "UDP",
         };
         let options: String = self.always.iter().map(|option| format!(" {option}")).collect();
         format!("{} over {transport}{options}", self.server)
@@ -118,6 +130,17 @@ impl House for Program {
 
     fn server(&self) -> Server {
         self.server.clone()
+    }
+
+    fn topics(&self) -> &'static [&'static str] {
+        if self.transport == Transport::Udp { DATAGRAM_TOPICS } else { TOPICS }
+    }
+
+    fn feeds(&self) -> &'static [Feed] {
+        match self.transport {
+            Transport::Tcp | Transport::Unix => &[Feed::Whole, Feed::Bytes],
+            Transport::Udp => &[Feed::Whole],
+        }
     }
 
     fn start(&self, options: &[String]) -> Result<Option<Box<dyn Started>>, String> {
@@ -130,6 +153,7 @@ impl House for Program {
 enum Address {
     Tcp(u16),
     Unix(PathBuf),
+    Udp(u16),
 }
 
 impl Address {
@@ -147,22 +171,29 @@ impl Address {
         for _ in PORTS {
             let number = first.wrapping_add(NUMBER.fetch_add(1, Ordering::Relaxed));
             let port = (PORTS.start + number % (PORTS.end - PORTS.start)) as u16;
-            if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-                return Ok(Self::Tcp(port));
+            let here = (Ipv4Addr::LOCALHOST, port);
+            match transport {
+                _ if TcpListener::bind(here).is_err() => {}
+                Transport::Udp if UdpSocket::bind(here).is_err() => {}
+                Transport::Udp => return Ok(Self::Udp(port)),
+                Transport::Tcp | Transport::Unix => return Ok(Self::Tcp(port)),
             }
         }
         Err("no port is free".to_owned())
     }
 
-    fn connect(&self) -> std::io::Result<Socket> {
-        Ok(match self {
+    fn connect(&self) -> std::io::Result<Box<dyn Connection>> {
+        let socket = match self {
+            Self::Udp(port) => return Ok(Box::new(Datagrams::connect(*port)?)),
             Self::Tcp(port) => {
                 let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, *port))?;
                 stream.set_nodelay(true)?;
                 Socket::Tcp(stream)
             }
             Self::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
-        })
+        };
+        let reader = socket.clone_handle()?;
+        Ok(Box::new(Stream { socket, received: drain(reader) }))
     }
 }
 
@@ -176,7 +207,7 @@ impl Serving {
     /// Where it listens: `127.0.0.1:PORT`, or the path of its socket.
     pub fn address(&self) -> String {
         match &self.address {
-            Address::Tcp(port) => format!("127.0.0.1:{port}"),
+            Address::Tcp(port) | Address::Udp(port) => format!("127.0.0.1:{port}"),
             Address::Unix(path) => path.to_string_lossy().into_owned(),
         }
     }
@@ -204,9 +235,7 @@ impl Serving {
 
 impl Started for Serving {
     fn connect(&mut self) -> Result<Box<dyn Connection>, String> {
-        let socket = self.address.connect().map_err(|error| error.to_string())?;
-        let reader = socket.clone_handle().map_err(|error| error.to_string())?;
-        Ok(Box::new(Stream { socket, received: drain(reader) }))
+        self.address.connect().map_err(|error| error.to_string())
     }
 
     fn advance(&mut self, time: Duration) -> bool {

@@ -97,6 +97,11 @@ impl<T> Difference<T> {
 }
 
 impl Transcript {
+    /// The directory that it stands in.
+    pub fn topic(&self) -> &str {
+        self.name.split('/').next().unwrap_or_default()
+    }
+
     /// Reads a file. An error names the file and the line.
     pub fn read(path: &Path) -> Result<Self, String> {
         let topic = path.parent().and_then(Path::file_name).unwrap_or_default();
