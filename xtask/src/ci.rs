@@ -8,7 +8,9 @@ pub fn run(_: &[String]) -> Result<(), String> {
     test::run(&[])?;
     bench::run(&["icount".to_owned()])?;
     // Proves the transcripts, which the tests have just played against mcache.
-    conformance::run(&["--against", "memcached", "--house", "tcp"].map(str::to_owned))?;
+    for house in ["tcp", "udp"] {
+        conformance::run(&["--against", "memcached", "--house", house].map(str::to_owned))?;
+    }
     memcached_suite::run(&["--passing".to_owned()])?;
     clients::run(&[])?;
     client_suites::run(&["--passing".to_owned()])

@@ -8,6 +8,7 @@ mod clients;
 mod compatibility;
 mod conformance;
 mod docs;
+mod fuzz;
 mod memcached_suite;
 mod shell;
 mod test;
@@ -49,13 +50,18 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "conformance",
         about: "play transcripts: [--against PROGRAM] [--house NAME] \
-                [--topic text|meta|binary] [FILE...]",
+                [--topic text|meta|binary|udp] [FILE...]",
         run: conformance::run,
     },
     Command {
         name: "docs",
         about: "write the pages that come from the tables: [--check]",
         run: docs::run,
+    },
+    Command {
+        name: "fuzz",
+        about: "look for inputs that break: [engine|session] [--seconds N]",
+        run: fuzz::run,
     },
     Command {
         name: "memcached-suite",

@@ -1,14 +1,17 @@
 //! Words that the tests of all engines share.
 #![allow(dead_code)] // each test file is a crate of its own and uses some of them
 
+pub mod program;
+
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use mcache_base::operation::{
     Count, Counted, Delete, Deleted, Fetch, Hit, Miss, Store, StoreMode, Stored,
 };
-use mcache_base::{Expiry, Item, Now};
-use mcache_store::{Access, EngineOptions, SizeLimit, StorageEngine, eviction};
+use mcache_base::{Expiry, Item, Now, Pin};
+use mcache_store::{Access, EngineOptions, Reservation, SizeLimit, StorageEngine, eviction};
 
 /// Room enough that nothing is ever evicted.
 pub const AMPLE: u64 = 64 << 20;
@@ -69,6 +72,30 @@ pub enum Answer {
 pub struct Bench<E: StorageEngine> {
     pub engine: Arc<E>,
     pub access: RefCell<E::Access>,
+    /// What it may hold at the start, in bytes, if a program is going to move that.
+    capacity: u64,
+    /// Values that are held still, and what they were when that began.
+    held: RefCell<VecDeque<(E::Pin, Vec<u8>)>>,
+    /// Values that are arriving.
+    arriving: RefCell<VecDeque<Arriving<E>>>,
+}
+
+/// A value that is arriving.
+struct Arriving<E: StorageEngine> {
+    key: String,
+    store: Store,
+    /// What is still to come.
+    rest: Vec<u8>,
+    room: <E::Access as Access>::Reservation,
+}
+
+impl<E: StorageEngine> Arriving<E> {
+    fn finish(mut self, bench: &Bench<E>, now: Now) -> Stored {
+        self.room.fill(&self.rest);
+        bench.with(|access| {
+            access.commit(access.key(self.key.as_bytes()), &self.store, self.room, now)
+        })
+    }
 }
 
 impl<E: StorageEngine> Bench<E> {
@@ -76,9 +103,64 @@ impl<E: StorageEngine> Bench<E> {
         Self::of(&Arc::new(engine))
     }
 
+    fn with_capacity(engine: E, capacity: u64) -> Self {
+        Self { capacity, ..Self::new(engine) }
+    }
+
     /// One more thread's way into the engine.
     pub fn of(engine: &Arc<E>) -> Self {
-        Self { engine: engine.clone(), access: RefCell::new(engine.access()) }
+        Self {
+            engine: engine.clone(),
+            access: RefCell::new(engine.access()),
+            capacity: AMPLE,
+            held: RefCell::default(),
+            arriving: RefCell::default(),
+        }
+    }
+
+    /// Another thread takes the place of the one that was at work.
+    fn begin_anew(&self) {
+        *self.access.borrow_mut() = self.engine.access();
+    }
+
+    /// Finds a value without a trace and holds it still, with at most `most` others.
+    fn hold(&self, key: &str, most: usize, now: Now) -> Result<Hit<Copied>, Miss> {
+        let fetch = Fetch { unseen: true, ..Fetch::default() };
+        self.with(|access| {
+            let hit = access.fetch(access.key(key.as_bytes()), &fetch, now)?;
+            let pin = hit.item.pin();
+            let hit = copy_hit(hit);
+            let mut held = self.held.borrow_mut();
+            held.extend(pin.map(|pin| (pin, hit.item.value.clone())));
+            if held.len() > most {
+                held.pop_front();
+            }
+            Ok(hit)
+        })
+    }
+
+    fn let_go(&self, number: usize) {
+        let mut held = self.held.borrow_mut();
+        if let Some(last) = held.len().checked_sub(1) {
+            held.remove(number.min(last));
+        }
+    }
+
+    /// Whether something is held that may keep memory from being used again.
+    fn holds(&self) -> bool {
+        !self.held.borrow().is_empty() || !self.arriving.borrow().is_empty()
+    }
+
+    /// Panics if an invariant does not hold, or a value that is held has changed.
+    fn check(&self) {
+        self.engine.check();
+        for (pin, value) in &*self.held.borrow() {
+            let mut found = Vec::new();
+            while found.len() < pin.len() {
+                found.extend_from_slice(pin.value_at(found.len()));
+            }
+            assert!(found == *value, "a value that is held has changed");
+        }
     }
 
     /// Runs an operation, after which the thread holds nothing.
