@@ -16,21 +16,26 @@ const PORT_FILE_VARIABLE: &str = "MEMCACHED_PORT_FILENAME";
 
 /// Goes on in the background if asked to, and says where the server is found. Has to be called
 /// before any thread is started: only the calling thread goes on. The pid file is there as long as
-/// what is returned.
+/// what is returned; as in memcached, one that cannot be written is no reason not to serve.
 pub fn settle<'a>(
     settings: &Settings,
     addresses: impl Iterator<Item = &'a ListenAddress>,
 ) -> Result<Option<PidFile>, Failure> {
-    let mut pid_file = settings.pid_file.as_deref().map(PidFile::open).transpose()?;
+    let mut pid_file = settings.pid_file.as_deref().and_then(|path| without(PidFile::open(path)));
     write_port_file(addresses)?;
     daemonize(settings)?;
     if settings.lock_memory {
         lock_memory();
     }
-    if let Some(pid_file) = &mut pid_file {
-        pid_file.write()?;
+    if pid_file.as_mut().is_some_and(|file| without(file.write()).is_none()) {
+        pid_file = None;
     }
     Ok(pid_file)
+}
+
+/// Goes on without a pid file that could not be opened or written, and says so.
+fn without<T>(result: Result<T, Failure>) -> Option<T> {
+    result.inspect_err(|failure| tracing::warn!("no pid file: {failure}")).ok()
 }
 
 /// Goes on in the background, if asked to.

@@ -40,12 +40,14 @@ fn run(habits: Habits, arguments: Vec<OsString>) -> Result<(), Failure> {
     let signals = Caught::new().map_err(|error| Failure::system(error.to_string()))?;
     let pid_file = daemon::settle(&settings, listeners.addresses())?;
     let signals = (signals, pid_file.as_ref().map(|file| file.path().to_owned()));
-    let capacity = move || capacity(habits, &arguments);
-    match settings.engine {
+    let kind = settings.engine;
+    let capacity = move || capacity(&settings, &arguments);
+    match kind {
         Engine::Simple => {
             serve(options, listeners, signals, SimpleStorageEngine::new(&engine), capacity)
         }
         Engine::Segment => SegmentStorageEngine::new(&engine)
+            .map_err(privileges::explain_memory)
             .and_then(|engine| serve(options, listeners, signals, engine, capacity)),
     }
     .map_err(|error| Failure::system(format!("the server cannot run: {error}")))
@@ -60,9 +62,10 @@ fn serve<E: StorageEngine>(
 ) -> io::Result<()> {
     let engine = Arc::new(engine);
     let server = Server::start_on(listeners, options, engine.clone())?;
-    let clock = server.clock();
+    let (clock, report) = (server.clock(), server.settings_report());
     signals.stop(server.stopper(), pid_file, move || match capacity() {
         Ok(memory) if engine.set_capacity(memory, clock()) => {
+            report("maxbytes", memory.to_string());
             tracing::info!(memory, "SIGHUP: the memory's limit was read again");
         }
         Ok(memory) => tracing::warn!(memory, "SIGHUP: more than was reserved at the start"),
@@ -72,8 +75,8 @@ fn serve<E: StorageEngine>(
 }
 
 /// The memory's limit as the same command line, and the file that it names, say now.
-fn capacity(habits: Habits, arguments: &[OsString]) -> Result<u64, Failure> {
-    match Settings::from_command_line(habits, arguments.iter().cloned())? {
+fn capacity(settings: &Settings, arguments: &[OsString]) -> Result<u64, Failure> {
+    match settings.again(arguments.iter().cloned())? {
         Invocation::Serve(settings) => Ok(lower::engine_options(&settings)?.capacity),
         Invocation::Print(_) => Err(Failure::usage("nothing to serve")),
     }

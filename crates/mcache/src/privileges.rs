@@ -1,6 +1,7 @@
 //! What the process may do: whom it runs as, and how much of the system it may take.
 
 use std::ffi::CString;
+use std::io;
 
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
@@ -95,6 +96,20 @@ pub fn lock_memory() {
     let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
     if let Err(error) = mlockall(flags) {
         tracing::warn!("-k has no effect: mlockall: {error}");
+    }
+}
+
+/// Why address space for the items could not be had, if a limit of the process is the reason.
+pub fn explain_memory(error: io::Error) -> io::Error {
+    match getrlimit(Resource::RLIMIT_AS) {
+        Ok((limit, _)) if limit != RLIM_INFINITY => {
+            let mistake = format!(
+                "{error}: address space is reserved for as much memory as may be asked for later, \
+                 some 16 GB or more; the limit is {limit} bytes (ulimit -v)"
+            );
+            io::Error::new(error.kind(), mistake)
+        }
+        _ => error,
     }
 }
 

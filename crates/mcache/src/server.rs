@@ -8,6 +8,7 @@ use std::time::Duration;
 use mcache_base::Now;
 use mcache_net::udp::Datagrams;
 use mcache_net::{Chosen, Driver, ListenAddress, Listeners, Wake};
+use mcache_session::Host;
 use mcache_store::StorageEngine;
 
 use crate::acceptor::Acceptor;
@@ -90,6 +91,12 @@ impl Server {
     pub fn clock(&self) -> impl Fn() -> Now + Send + 'static {
         let shared = self.stopper.shared.clone();
         move || shared.clock.now()
+    }
+
+    /// Changes a line of `stats settings`, in any thread: its name and its value from now on.
+    pub fn settings_report(&self) -> impl Fn(&str, String) + Send + 'static {
+        let shared = self.stopper.shared.clone();
+        move |name, value| shared.change_setting(name, value)
     }
 
     /// What stops the server from any thread.

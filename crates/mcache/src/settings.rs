@@ -91,6 +91,15 @@ pub enum Invocation {
     Print(String),
 }
 
+/// A setting that the user said something about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The setting's name.
+    pub name: &'static str,
+    /// Where it was said first: `-m`, or `file:line: key`.
+    pub said: String,
+}
+
 /// A row of the table: one setting.
 #[derive(Debug)]
 pub struct Setting {
@@ -120,27 +129,33 @@ pub struct Spelling {
 }
 
 impl Setting {
-    /// The default as its first spelling would say it; `None` if nothing is set. A switch is `on`
-    /// or `off`: whether saying it changes nothing.
+    /// The default as a spelling would say it, with that spelling's word if it is not the first;
+    /// `None` if none can say it or nothing is set. A switch is `on` or `off`: whether saying it
+    /// changes nothing.
     pub fn default_said(&self, habits: Habits) -> Option<String> {
         let settings = Settings::defaults(habits);
         let shown = (self.show)(&settings);
         let Some(spelling) = self.spellings.first() else { return Some(shown) };
-        let unit = match spelling.takes {
-            None => {
-                let mut said = settings;
-                let _ = (spelling.set)(&mut said, "");
-                let changes_nothing = (self.show)(&said) == shown;
-                return Some(if changes_nothing { "on" } else { "off" }.to_owned());
-            }
-            Some("MEGABYTES") => 1 << 20,
-            Some("KILOBYTES") => 1 << 10,
-            Some(_) => 1,
-        };
-        match shown.parse::<u64>() {
-            Ok(number) => Some((number / unit).to_string()),
-            Err(_) => (shown != show::UNSET).then_some(shown),
+        if spelling.takes.is_none() {
+            let mut said = settings;
+            let _ = (spelling.set)(&mut said, "");
+            let changes_nothing = (self.show)(&said) == shown;
+            return Some(if changes_nothing { "on" } else { "off" }.to_owned());
         }
+        if shown == show::UNSET {
+            return None;
+        }
+        let mut said = self.spellings.iter().filter(|spelling| spelling.takes.is_some());
+        said.find_map(|other| {
+            let text = match shown.parse::<u64>() {
+                Ok(number) => (number / other.unit()).to_string(),
+                Err(_) => shown.clone(),
+            };
+            let mut read = settings.clone();
+            (other.set)(&mut read, &text).ok().filter(|()| read == settings)?;
+            let is_first = std::ptr::eq(other, spelling);
+            Some(if is_first { text } else { format!("{} {text}", other.words[0]) })
+        })
     }
 }
 
@@ -148,6 +163,15 @@ impl Spelling {
     /// Whether a value has to follow.
     pub fn needs_value(&self) -> bool {
         self.takes.is_some_and(|takes| !takes.starts_with('['))
+    }
+
+    /// Bytes of what the value counts, or 1.
+    fn unit(&self) -> u64 {
+        match self.takes {
+            Some("MEGABYTES") => 1 << 20,
+            Some("KILOBYTES") => 1 << 10,
+            _ => 1,
+        }
     }
 
     /// The key in the file: the first long name without its dashes.
@@ -172,17 +196,39 @@ impl Settings {
         habits: Habits,
         arguments: impl IntoIterator<Item = OsString>,
     ) -> Result<Invocation, Failure> {
+        Self::with_file(habits, arguments, None)
+    }
+
+    /// Reads the same command line again, and the file from where it was found: the process may
+    /// have left the directory that its path began in.
+    pub fn again(
+        &self,
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<Invocation, Failure> {
+        Self::with_file(self.habits, arguments, self.config.as_deref())
+    }
+
+    fn with_file(
+        habits: Habits,
+        arguments: impl IntoIterator<Item = OsString>,
+        found_at: Option<&Path>,
+    ) -> Result<Invocation, Failure> {
         let said = match command_line::read(habits, arguments)? {
             command_line::Said::Assignments(said) => said,
             command_line::Said::Print(text) => return Ok(Invocation::Print(text)),
         };
         let mut settings = Self::defaults(habits);
-        settings.apply(said.iter().filter(|it| it.setting.name == "config"))?;
-        if let Some(path) = &settings.config {
-            let in_file = file::read(path)?;
+        let (config, said): (Vec<_>, Vec<_>) =
+            said.into_iter().partition(|it| it.setting.name == "config");
+        settings.apply(config.iter())?;
+        if let Some(path) = settings.config.take() {
+            let path = found_at.map_or(path, Path::to_owned);
+            let in_file = file::read(&path)?;
+            Self::defaults(habits).apply(in_file.iter())?; // what is overruled has to be right too
             let overruled =
                 |it: &&Assignment| said.iter().any(|by| by.setting.name == it.setting.name);
             settings.apply(in_file.iter().filter(|it| !overruled(it)))?;
+            settings.config = std::path::absolute(&path).ok();
         }
         settings.apply(said.iter())?;
         settings.settle();
@@ -193,15 +239,16 @@ impl Settings {
 
     /// Whether the user said anything about the setting called `name`.
     pub fn is_given(&self, name: &str) -> bool {
-        self.given.contains(&name)
+        self.given.iter().any(|given| given.name == name)
     }
 
-    /// The settings that were given and change nothing here, each with the reason.
-    pub fn without_effect(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        SETTINGS
-            .iter()
-            .filter(|setting| self.is_given(setting.name))
-            .filter_map(|setting| Some((setting.spellings.first()?.words[0], setting.no_effect?)))
+    /// The settings that were given and change nothing here, as they were said, each with the
+    /// reason.
+    pub fn without_effect(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        SETTINGS.iter().filter_map(|setting| {
+            let given = self.given.iter().find(|given| given.name == setting.name)?;
+            Some((given.said.as_str(), setting.no_effect?))
+        })
     }
 
     /// The lines of `stats settings`, in memcached's order.
@@ -225,7 +272,7 @@ impl Settings {
                 Failure::usage(format!("{}: {should}", at.trim()))
             })?;
             if !self.is_given(setting.name) {
-                self.given.push(setting.name);
+                self.given.push(Given { name: setting.name, said: said.clone() });
             }
             if setting.name == "memory" {
                 let is_auto = value == read::AUTO;
@@ -262,7 +309,7 @@ impl Settings {
     /// Gives what was not said the defaults that memcached had before 1.5: `-o no_modern`.
     fn settle_old_defaults(&mut self) {
         let given = &self.given;
-        let said = |name: &str| given.contains(&name);
+        let said = |name: &str| given.iter().any(|given| given.name == name);
         self.maxconns_fast &= said("maxconns_fast");
         self.slab_reassign &= said("slab_reassign");
         self.lru_crawler &= said("lru_crawler");

@@ -48,6 +48,15 @@ impl Drop for Running {
     }
 }
 
+/// A server in the background, that is killed when the test ends.
+struct Background(String);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-KILL", &self.0]).stderr(Stdio::null()).status();
+    }
+}
+
 fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
@@ -119,7 +128,6 @@ fn refusals_are_one_line_and_an_exit_code() {
         ),
         ("mcache", "--verbose=0 -s file".to_owned(), 71, ""),
         ("memcached", format!("-u root -l {taken}"), 71, in_use.as_str()),
-        ("memcached", "-u root -P nowhere/pid -l 127.0.0.1:0".to_owned(), 71, ""),
     ];
     if is_root() {
         rows.push(("memcached", String::new(), 64, "must add '-u root' to start as root"));
@@ -277,16 +285,19 @@ fn a_hangup_has_the_memory_read_again() {
     let file = directory.0.join("settings.toml");
     let limit = |text: &str| fs::write(&file, format!("cap = \"{text}\"\n")).expect("a file");
     limit("64m");
-    let line = "--config settings.toml -u root -s socket -P pid";
-    let command = directory.program("mcache").args(line.split(' ')).stderr(Stdio::null()).spawn();
-    let _server = Running(command.expect("the program"));
+    // In the background the working directory is another: the file still has to be found.
+    let line = "-d --config settings.toml -u root -s socket -P pid";
+    let status = directory.program("mcache").args(line.split(' ')).stderr(Stdio::null()).status();
+    assert!(status.expect("the program").success());
     let id = wait_for("the pid file", || fs::read_to_string(directory.0.join("pid")).ok());
+    let _server = Background(id.trim().to_owned());
     let is_limit = |bytes: u64| {
         let mut stream = UnixStream::connect(directory.0.join("socket")).ok()?;
-        stream.write_all(b"stats\r\nquit\r\n").ok()?;
+        stream.write_all(b"stats\r\nstats settings\r\nquit\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
-        answer.contains(&format!("STAT limit_maxbytes {bytes}\r\n")).then_some(())
+        let has = |name| answer.contains(&format!("STAT {name} {bytes}\r\n"));
+        (has("limit_maxbytes") && has("maxbytes")).then_some(())
     };
     wait_for("the first limit", || is_limit(64 << 20));
     for (text, bytes) in [("32m", 32 << 20), ("nonsense", 32 << 20), ("128m", 128 << 20)] {
@@ -294,6 +305,36 @@ fn a_hangup_has_the_memory_read_again() {
         signal("-HUP", id.trim());
         wait_for(text, || is_limit(bytes));
     }
+}
+
+#[test]
+fn without_a_pid_file_it_serves_all_the_same() {
+    let directory = Directory::new("no-pid");
+    let (socket, log) = (directory.0.join("socket"), directory.0.join("log"));
+    let _server = Running(
+        directory
+            .program("memcached")
+            .args(["-u", "root", "-s", "socket", "-P", "nowhere/pid"])
+            .stderr(fs::File::create(&log).expect("a log"))
+            .spawn()
+            .expect("the program"),
+    );
+    let stream = wait_for("the server", || UnixStream::connect(&socket).ok());
+    assert_eq!(ask(stream), "VERSION 1.6.45\r\n");
+    let said = fs::read_to_string(&log).expect("the log");
+    assert!(said.contains("no pid file: cannot write") && said.contains("nowhere/pid"), "{said}");
+}
+
+#[test]
+fn too_little_address_space_is_named() {
+    let directory = Directory::new("address-space");
+    let program = env!("CARGO_BIN_EXE_mcache");
+    let line = format!("ulimit -v 2000000; exec {program} -u root -s socket");
+    let output = Command::new("sh").args(["-c", &line]).current_dir(&directory.0).output();
+    let output = output.expect("the program");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(71), "{said}");
+    assert!(said.contains("(ulimit -v)"), "{said}");
 }
 
 #[test]

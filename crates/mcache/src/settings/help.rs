@@ -34,9 +34,14 @@ pub fn license() -> String {
     format!("{}\n{intro}\n\n{}", memcached_version(), LICENCES.join("\n"))
 }
 
-/// The help, which begins with the line that memcached's begins with.
+/// The help. Started as memcached it begins with the line that memcached's begins with.
 pub fn text(habits: Habits) -> String {
-    let mut out = memcached_version();
+    let program = match habits {
+        Habits::Mcache => "mcache",
+        Habits::Memcached => "memcached",
+    };
+    let mut out = version(habits);
+    let _ = writeln!(out, "usage: {program} [OPTION]... [ADDRESS:PORT]...\n");
     for setting in SETTINGS.iter().filter(|setting| setting.no_effect.is_none()) {
         describe(setting, habits, &mut out);
     }

@@ -39,9 +39,13 @@ pub fn units<const UNIT: u64, const MIN: u64, const MAX: u64>(
     Ok(())
 }
 
-/// Megabytes, up to a million terabytes.
+/// Megabytes, up to a million terabytes. An `m` behind them says nothing new; memcached takes
+/// other letters too and heeds none of them, which makes `64g` 64 megabytes.
 pub fn megabytes(field: &mut u64, text: &str) -> Reading {
-    units::<{ 1 << 20 }, 1, { 1 << 40 }>(field, text)
+    if text.ends_with(['k', 'K', 'g', 'G']) && parse_bytes(text).is_some() {
+        return Err(format!("should be a number of megabytes; --cap takes {text}"));
+    }
+    units::<{ 1 << 20 }, 1, { 1 << 40 }>(field, text.strip_suffix(['m', 'M']).unwrap_or(text))
 }
 
 /// Bytes, or kilo-, mega- or gigabytes if a letter says so; at least 1.

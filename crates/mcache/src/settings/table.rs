@@ -11,7 +11,7 @@ use mcache_net::Io;
 use mcache_protocol::Protocols;
 use mcache_store::SizeLimit;
 
-use super::{Engine, Habits, ListenOn, MemoryFrom, Port, Setting, Spelling, read, show};
+use super::{Engine, Given, Habits, ListenOn, MemoryFrom, Port, Setting, Spelling, read, show};
 use crate::network::Network;
 use crate::options::IdlePolicy;
 
@@ -43,8 +43,8 @@ macro_rules! settings {
         pub struct Settings {
             /// Whose defaults these are.
             pub habits: Habits,
-            /// Names of the settings that the user said something about.
-            pub given: Vec<&'static str>,
+            /// The settings that the user said something about.
+            pub given: Vec<Given>,
             /// Where the memory's size is from.
             pub memory_from: MemoryFrom,
             $( $(#[doc = $about])+ pub $field: $type, )+
@@ -93,8 +93,8 @@ settings! {
     config: Option<PathBuf> = None, None => show::path;
         ["--config"] "FILE" => read::path;
 
-    /// Memory for items: keys, values and everything that is kept beside them. `auto` is 3/4 of
-    /// what the cgroup may have, or the default if nothing limits it.
+    /// Memory for items: keys, values and everything that is kept beside them. `--cap auto` is
+    /// 3/4 of what the cgroup may have, or the default if nothing limits it.
     memory: u64 = 1024 * MIB, 64 * MIB => show::plain;
         ["-m" "--memory-limit"] "MEGABYTES" => read::megabytes;
         ["--cap"] "BYTES[k|m|g]|auto" => read::capacity;

@@ -47,6 +47,7 @@ fn command_lines_are_understood() {
         ("-p 0 -s /tmp/socket", "port=0"),
         ("-U 0", "udp_port=0"),
         ("-m64", "memory=67108864"),
+        ("-m 64m", "memory=67108864"),
         ("--cap 1048576", "memory=1048576"),
         ("--cap 3k", "memory=3072"),
         ("--cap auto -m 64", "memory=67108864"),
@@ -164,6 +165,12 @@ fn bad_command_lines_are_refused_in_one_clear_line() {
 }
 
 #[test]
+fn gigabytes_are_not_taken_for_megabytes() {
+    let failure = invoke(Habits::Mcache, "-m 2g").expect_err("a unit that -m does not have");
+    assert_eq!(failure.message, "-m 2g: should be a number of megabytes; --cap takes 2g");
+}
+
+#[test]
 fn the_name_decides_the_defaults() {
     for (program, habits) in [
         ("mcache", Habits::Mcache),
@@ -195,8 +202,8 @@ fn texts_are_what_clients_parse() {
         assert_eq!(printed(habits, "-V"), "memcached 1.6.45\n");
         let help = printed(habits, "-h");
         assert_eq!(help, printed(habits, "--help"));
-        assert_eq!(help.lines().next(), Some("memcached 1.6.45"));
-        assert!(help.contains("unix-socket"));
+        assert!(help.starts_with(&printed(habits, "--version")));
+        assert!(help.contains("\nusage: ") && help.contains("unix-socket"));
         for promise in ["sasl", "ext_path", "proxy_config", "enable-ssl", "no_drop_privileges"] {
             assert!(!help.to_lowercase().contains(promise), "{promise}");
         }
@@ -233,10 +240,30 @@ fn stats_settings_has_memcacheds_names_in_its_order() {
 }
 
 #[test]
-fn options_without_effect_are_named() {
-    let settings = settings(Habits::Mcache, "-f 1.08 -n 64 -o hashpower=20,no_lru_crawler -p 1");
-    let words: Vec<_> = settings.without_effect().map(|(word, _)| word).collect();
-    assert_eq!(words, ["-f", "-n", "-o hashpower", "-o lru_crawler"]);
+fn options_without_effect_are_named_as_they_were_said() {
+    let file = File::new("no-effect", "\nslab-growth-factor = 1.08\n");
+    let line = "-n 64 -o hashpower=20,no_lru_crawler -p 1 --config";
+    let settings = settings(Habits::Mcache, &format!("{line} {}", file.0.display()));
+    let words: Vec<_> = settings.without_effect().map(|(word, _)| word.to_owned()).collect();
+    let in_file = format!("{}:2: slab-growth-factor", file.0.display());
+    assert_eq!(words, [&in_file, "-n", "-o hashpower", "-o no_lru_crawler"]);
+}
+
+#[test]
+fn defaults_are_said_as_they_could_be_said() {
+    let rows = [
+        ("memory", "1024", "64"),
+        ("item_size", "--max-val-size 0", "1048576"),
+        ("idle", "", "0"),
+        ("watcher_buffer", "256", "256"),
+        ("evictions", "off", "off"),
+        ("listen", "", ""),
+    ];
+    for (name, mcache, memcached) in rows {
+        let row = SETTINGS.iter().find(|row| row.name == name).expect(name);
+        let said = |habits| row.default_said(habits).unwrap_or_default();
+        assert_eq!([said(Habits::Mcache), said(Habits::Memcached)], [mcache, memcached], "{name}");
+    }
 }
 
 #[test]
@@ -332,6 +359,9 @@ fn bad_files_are_refused_with_the_line() {
         assert_eq!(failure.message, format!("{path}:{message}"), "{text}");
         assert_eq!(failure.exit_code, exit_code, "{text}");
     }
+    let file = File::new("overruled", "port = 70000\n");
+    let line = format!("-p 1 --config {}", file.0.display());
+    assert!(invoke(Habits::Mcache, &line).is_err(), "what is overruled has to be right too");
     let failure = invoke(Habits::Mcache, "--config /nowhere/at/all").expect_err("no such file");
     assert_eq!(failure.exit_code, USAGE);
     assert_eq!(failure.message, "/nowhere/at/all: No such file or directory (os error 2)");
