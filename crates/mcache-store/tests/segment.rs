@@ -409,6 +409,72 @@ fn an_append_to_a_long_value_needs_no_copy_beside_the_arena() {
     bench.engine.check();
 }
 
+/// How many fragments there are must not depend on how a value came about.
+#[test]
+fn a_value_grows_by_many_small_pieces() {
+    for (capacity, base, more) in [(64, 5000, 9000), (1024, 0, 12_000), (1024, 70_000, 9000)] {
+        for how in [StoreMode::Append, StoreMode::Prepend] {
+            let bench = engine(capacity << 20, true);
+            bench.set("k", &"0123456789".repeat(base / 10));
+            for count in 1..=more {
+                let Stored::Stored { value_len, .. } =
+                    bench.store("k", mode(how), "0123456789", NOW)
+                else {
+                    panic!("{how:?} number {count} at {capacity} MiB");
+                };
+                assert_eq!(value_len, base + 10 * count);
+            }
+            let expected = "0123456789".repeat(base / 10 + more);
+            assert!(bench.peek("k", NOW) == Some(expected), "{how:?} at {capacity} MiB");
+            bench.engine.check();
+        }
+    }
+}
+
+#[test]
+fn every_size_is_appended_to_every_size() {
+    let sizes = [0, 1, 1023, 1024, 1025, 2047, 2048, 2049, 4096, 16_000, 20_000, 40_000, 65_536];
+    for capacity in [2 << 20, 64 << 20] {
+        let bench = engine(capacity, true);
+        for (present, more) in sizes.into_iter().flat_map(|a| sizes.map(|b| (a, b))) {
+            let (old, new) = (value("old", 0, present), value("new", 1, more));
+            for how in [StoreMode::Append, StoreMode::Prepend] {
+                assert!(is_stored(bench.set("k", &old)));
+                assert!(is_stored(bench.store("k", mode(how), &new, NOW)));
+                let expected = match how {
+                    StoreMode::Append => [&old[..], &new].concat(),
+                    _ => [&new[..], &old].concat(),
+                };
+                assert!(bench.peek("k", NOW) == Some(expected), "{how:?} {more} to {present}");
+            }
+        }
+        bench.engine.check();
+    }
+}
+
+/// As the network brings it, whatever it is cut into on the way.
+#[test]
+fn a_value_of_hundreds_of_mebibytes_is_kept_whole() {
+    const LEN: usize = 520 << 20;
+    let bench = engine(1100 << 20, true);
+    let run: Vec<u8> = (0..1_000_003_u32).map(|n| (n % 251) as u8).collect();
+    bench.with(|access| {
+        let key = access.key(b"k");
+        let mut arriving = access.reserve(key, &Store::default(), LEN, NOW).unwrap();
+        while arriving.missing() > 0 {
+            let taken = arriving.fill(&run);
+            assert!(taken == run.len() || arriving.missing() == 0);
+        }
+        assert!(is_stored(access.commit(key, &Store::default(), arriving, NOW)));
+        let hit = access.fetch(key, &Fetch::default(), NOW).expect("was stored");
+        assert_eq!(hit.item.value_len(), LEN);
+        for at in [0, 1, 1_000_002, 18_939_904, LEN / 2, LEN - 1] {
+            assert_eq!(hit.item.value_at(at)[0], run[at % run.len()], "at {at}");
+        }
+    });
+    bench.engine.check();
+}
+
 #[test]
 fn a_thread_that_dies_loses_nothing_that_was_stored() {
     let bench = engine(4 << 20, true);

@@ -24,6 +24,10 @@ const RESERVE_MIN: u64 = 16 << 30;
 /// Values over a segment's size divided by this are cut into fragments.
 const FRAGMENT_DIVISOR: usize = 32;
 
+/// One in so many parts of a segment is left beside the longest list of fragments: for the other
+/// fields of its record, which are 300 bytes at most.
+const LIST_DIVISOR: usize = 16;
+
 /// Fewest bytes that are worth a fragment of their own at a segment's end.
 const FRAGMENT_MIN: usize = 256;
 
@@ -164,11 +168,22 @@ impl Arena {
         self.segment(self.segment_of(location)).queue.load(Relaxed) as usize
     }
 
-    /// Longest value whose list of fragments surely fits a record: a fragment of each segment that
-    /// it begins in or fills.
+    /// Longest record, in bytes: it fills an empty segment.
+    pub fn record_max(&self) -> usize {
+        self.segment_size() - (1 << self.granule_shift)
+    }
+
+    /// Longest list of fragments, in bytes: it fits a record, and this an empty segment.
+    pub fn list_max(&self) -> usize {
+        let room = self.segment_size() / LIST_DIVISOR * (LIST_DIVISOR - 1);
+        INLINE_MAX.min(room) / FRAGMENT_ENTRY * FRAGMENT_ENTRY
+    }
+
+    /// Longest value whose list of fragments surely fits a record: a fragment fills a segment but
+    /// for the first and the last.
     pub fn fragmented_max(&self) -> usize {
-        let entries = INLINE_MAX.min(self.segment_size() / 2) / FRAGMENT_ENTRY - 2;
-        entries * (self.segment_size() / 8 * 7)
+        let entries = self.list_max() / FRAGMENT_ENTRY - 2;
+        entries * (self.record_max() - fragment_size(0) - ALIGN)
     }
 
     /// The record at a location.

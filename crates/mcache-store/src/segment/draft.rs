@@ -31,6 +31,7 @@ pub struct Blueprint {
 impl Blueprint {
     #[inline]
     fn word(&self, key_len: usize, inline_len: usize) -> u32 {
+        debug_assert!(inline_len <= INLINE_MAX, "the length fits its 16 bits");
         let mut word = key_len as u32 | (inline_len as u32) << 8;
         word |= FREQUENCY_ONE * self.frequency.min(FREQUENCY_MAX);
         if self.attributes.fetched {
@@ -212,20 +213,52 @@ impl<'m> Draft<'m> {
     }
 }
 
-/// Writes a fragment.
-///
-/// # Safety
-/// The `fragment_size(data.len())` bytes at `at` belong to the caller alone, and nothing writes
-/// to them afterwards.
-pub unsafe fn write_fragment(memory: &Mapping, at: usize, owner: u64, data: &[u8]) {
-    memory.u32(at + 4).store(data.len() as u32, Relaxed);
-    // SAFETY: the caller's alone.
-    unsafe {
-        memory.write(at + 8, &fragment_checksum(owner, data).to_le_bytes());
-        memory.write(at + 12, &owner.to_le_bytes());
-        memory.write(at + FRAGMENT_HEADER, data);
+/// A fragment that is being written, piece by piece, seen by nobody else.
+pub struct FragmentDraft<'m> {
+    memory: &'m Mapping,
+    at: usize,
+    owner: u64,
+    len: usize,
+    written: usize,
+    checksum: u32,
+}
+
+impl<'m> FragmentDraft<'m> {
+    /// A fragment of `len` bytes of data, of which none is there yet.
+    ///
+    /// # Safety
+    /// The `fragment_size(len)` bytes at `at` belong to the caller alone until
+    /// [`Self::complete`] is called, and nothing writes to them afterwards.
+    pub unsafe fn begin(memory: &'m Mapping, at: usize, owner: u64, len: usize) -> Self {
+        Self { memory, at, owner, len, written: 0, checksum: fragment_checksum(owner, b"") }
     }
-    memory.u32(at).store(LIVE, Release);
+
+    /// Takes as much of the data as is missing. Returns how many bytes.
+    pub fn push(&mut self, data: &[u8]) -> usize {
+        let data = &data[..data.len().min(self.missing())];
+        // SAFETY: the caller's alone, as `begin` demanded, and inside.
+        unsafe { self.memory.write(self.at + FRAGMENT_HEADER + self.written, data) };
+        self.checksum = checksum::append(self.checksum, data);
+        self.written += data.len();
+        data.len()
+    }
+
+    /// Bytes of data still to come.
+    pub fn missing(&self) -> usize {
+        self.len - self.written
+    }
+
+    /// Completes the fragment, of which nothing is missing: from here on it is valid.
+    pub fn complete(self) {
+        assert_eq!(self.missing(), 0, "a fragment is complete");
+        self.memory.u32(self.at + 4).store(self.len as u32, Relaxed);
+        // SAFETY: still the caller's alone, as `begin` demanded.
+        unsafe {
+            self.memory.write(self.at + 8, &self.checksum.to_le_bytes());
+            self.memory.write(self.at + 12, &self.owner.to_le_bytes());
+        }
+        self.memory.u32(self.at).store(LIVE, Release);
+    }
 }
 
 /// Longest filler, in bytes.

@@ -8,7 +8,7 @@ use mcache_base::{Expiry, Now};
 use super::SegmentStorageEngine;
 use super::access::{Class, SegmentAccess};
 use super::arena::SegmentId;
-use super::draft::write_fragment;
+use super::draft::FragmentDraft;
 use super::index::Location;
 use super::record::{FRAGMENT_ENTRY, Record, fragment_size};
 
@@ -34,6 +34,11 @@ impl Fragments {
     /// An item has taken them.
     pub(super) fn keep(mut self) {
         self.kept = true;
+    }
+
+    /// Whether a record can list no more.
+    fn is_full(&self) -> bool {
+        self.list.len() + FRAGMENT_ENTRY > self.engine.arena.list_max()
     }
 
     fn add(&mut self, location: Location, len: usize) {
@@ -76,33 +81,64 @@ impl Drop for HeldValue<'_> {
     }
 }
 
+/// The pieces of a value as one run of bytes. Each is let go as soon as it is copied.
+struct Source<P, I> {
+    pieces: I,
+    piece: Option<P>,
+    /// Bytes of the piece that were copied.
+    taken: usize,
+}
+
+impl<P: AsRef<[u8]>, I: Iterator<Item = P>> Source<P, I> {
+    /// Copies as much as a fragment lacks.
+    fn copy_to(&mut self, draft: &mut FragmentDraft<'_>) {
+        while draft.missing() > 0 {
+            let rest = self.piece.as_ref().map_or(&[][..], |piece| &piece.as_ref()[self.taken..]);
+            if !rest.is_empty() {
+                self.taken += draft.push(rest);
+                continue;
+            }
+            (self.piece, self.taken) = (self.pieces.next(), 0);
+            if self.piece.is_none() {
+                return;
+            }
+        }
+    }
+}
+
 impl SegmentAccess {
-    /// Writes a value as fragments, filling up what the open segments have left.
+    /// Writes a value of `len` bytes, which the pieces are together, as fragments. However small
+    /// the pieces: a fragment fills up what its open segment has left.
     ///
     /// The caller holds nothing of the arena: this may wait for readers.
-    pub(super) fn write_fragments(
+    pub(super) fn write_fragments<P: AsRef<[u8]>>(
         &mut self,
         class: Class,
         owner: u64,
-        pieces: &[&[u8]],
+        pieces: impl IntoIterator<Item = P>,
+        len: usize,
         now: Now,
     ) -> Result<Fragments, Refusal> {
         let engine = self.engine.clone();
         let mut fragments = Fragments::new(&engine);
-        // An empty piece, as an append to an empty value has, is not the end.
-        let mut pieces = pieces.iter().copied().filter(|piece| !piece.is_empty());
-        let mut piece: &[u8] = pieces.next().unwrap_or_default();
-        while !piece.is_empty() {
-            let len = self.room_for_fragment(class, piece.len(), now)?;
+        let mut source = Source { pieces: pieces.into_iter(), piece: None, taken: 0 };
+        let mut missing = len;
+        while missing > 0 {
+            if fragments.is_full() {
+                return Err(Refusal::TooLarge);
+            }
+            let len = self.room_for_fragment(class, missing, now)?;
             let Some(open) = self.open_mut(class) else { return Err(Refusal::NoMemory) };
-            let (data, rest) = piece.split_at(len);
+            let memory = engine.arena.memory();
             // SAFETY: the open segment's end is this thread's alone, and the fragment fits.
-            unsafe { write_fragment(engine.arena.memory(), open.at(), owner, data) };
+            let mut draft = unsafe { FragmentDraft::begin(memory, open.at(), owner, len) };
+            source.copy_to(&mut draft);
+            draft.complete();
             let size = fragment_size(len);
             let location = open.advance(&engine.arena, size);
             engine.arena.add_live(location, size, Expiry::Never);
             fragments.add(location, len);
-            piece = if rest.is_empty() { pieces.next().unwrap_or_default() } else { rest };
+            missing -= len;
         }
         Ok(fragments)
     }

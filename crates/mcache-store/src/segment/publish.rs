@@ -90,6 +90,9 @@ impl SegmentAccess {
         change: &Change<'_>,
         now: Now,
     ) -> Result<(Location, u64), Unpublished> {
+        if change.fragmented && change.inline.len() > self.engine.arena.list_max() {
+            return Err(Refusal::TooLarge.into());
+        }
         let forms = change.forms();
         let claimed = self.claim(class, &forms);
         if claimed.is_none() {

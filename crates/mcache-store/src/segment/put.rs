@@ -195,6 +195,6 @@ impl SegmentAccess {
         if len <= self.engine.arena.inline_max() {
             return Ok(None);
         }
-        self.write_fragments(class, key.hash, pieces, now).map(Some)
+        self.write_fragments(class, key.hash, pieces, len, now).map(Some)
     }
 }

@@ -8,12 +8,12 @@ use mcache_base::{Expiry, Now, Stat, slab_class};
 
 use super::SegmentStorageEngine;
 use super::arena::{Open, SegmentId};
-use super::draft::{Blueprint, Draft, write_fragment};
+use super::draft::{Blueprint, Draft, FragmentDraft};
 use super::epoch::{Epochs, Member};
 use super::index::Location;
 use super::pool::Taker;
 use super::publish::is_near;
-use super::record::{FRAGMENT_ENTRY, INLINE_MAX, Record, fragment_size};
+use super::record::{ALIGN, FRAGMENT_ENTRY, Record, fragment_size};
 use super::recycle::Closed;
 use crate::eviction::{Candidate, QUEUES, SegmentPolicy, Standing, Verdict};
 use crate::observer::Evicted;
@@ -392,7 +392,7 @@ impl Emptying<'_> {
     }
 
     /// Copies a fragment, then its owner's record with the fragment's new places: it is cut to
-    /// what the open segments have left.
+    /// what the open segments have left, unless its owner can list no more.
     #[allow(unsafe_code)]
     fn keep_fragment(
         &mut self,
@@ -404,15 +404,23 @@ impl Emptying<'_> {
         let hash = fragment.fragment_owner();
         let mut rest = fragment.fragment_data();
         let mut moved = Vec::new();
+        let may_cut = engine.owner_of(location, hash).is_some_and(|owner_at| {
+            let list = engine.record(owner_at).inline();
+            list.len() + FRAGMENT_ENTRY <= engine.arena.list_max()
+        });
         while !rest.is_empty() {
-            let Some(open) = self.room_for_fragment(standing.queue, rest.len()) else {
+            let least = if may_cut { 0 } else { fragment_size(rest.len()) + ALIGN };
+            let Some(open) = self.room_for_fragment(standing.queue, rest.len(), least) else {
                 self.retire_all(&moved);
                 return Kept::NoRoom;
             };
             let len = open.fragment_len(rest.len()).unwrap_or(0);
             let (data, later) = rest.split_at(len);
             // SAFETY: the open segment's end is the reclaimer's alone, and the fragment fits.
-            unsafe { write_fragment(engine.arena.memory(), open.at(), hash, data) };
+            let mut draft =
+                unsafe { FragmentDraft::begin(engine.arena.memory(), open.at(), hash, len) };
+            draft.push(data);
+            draft.complete();
             let at = open.advance(&engine.arena, fragment_size(len));
             engine.arena.add_live(at, fragment_size(len), Expiry::Never);
             moved.push((at, len as u32));
@@ -473,11 +481,11 @@ impl Emptying<'_> {
             heat: standing.heat,
         };
         let key = owner.key();
-        let form = blueprint.form(key.len(), list.len());
-        let size_max = form.size_max();
-        if list.len() > INLINE_MAX || size_max > engine.arena.segment_size() / 2 {
+        if list.len() > engine.arena.list_max() {
             return Kept::NoRoom;
         }
+        let form = blueprint.form(key.len(), list.len());
+        let size_max = form.size_max();
         let Some(open) = self.room(standing.queue, size_max) else {
             return Kept::NoRoom;
         };
@@ -503,11 +511,12 @@ impl Emptying<'_> {
         Kept::Moved
     }
 
-    /// The open segment for kept items of a queue, if part of a fragment fits it or a new one.
-    fn room_for_fragment(&mut self, queue: usize, len: usize) -> Option<&mut Open> {
+    /// The open segment for kept items of a queue, if part of a fragment fits it, and `least`
+    /// bytes do, or a new one.
+    fn room_for_fragment(&mut self, queue: usize, len: usize, least: usize) -> Option<&mut Open> {
         let open = self.reclaimer.open[queue].as_ref();
-        let fits = open.is_some_and(|open| open.fragment_len(len).is_some());
-        self.room(queue, if fits { 0 } else { self.engine.arena.segment_size() / 2 })
+        let fits = open.is_some_and(|open| open.fragment_len(len).is_some() && open.fits(least));
+        self.room(queue, if fits { 0 } else { self.engine.arena.record_max() })
     }
 
     /// The open segment for kept items of a queue, if `size` bytes fit it or a new one.

@@ -262,12 +262,6 @@ impl<'m> Record<'m> {
         })
     }
 
-    /// The entries of the list of fragments, if there is one.
-    pub fn fragments_if_any(&self) -> impl Iterator<Item = (u32, usize)> + 'm {
-        let fragmented = self.is_fragmented();
-        self.fragments().take_while(move |_| fragmented)
-    }
-
     /// A fragment's data.
     #[inline]
     pub fn fragment_data(&self) -> &'m [u8] {
@@ -366,7 +360,7 @@ fn unpack_expiry(packed: u64) -> Expiry {
 
 #[cfg(test)]
 mod tests {
-    use super::super::draft::{Blueprint, Draft, FILLER_MAX, write_filler, write_fragment};
+    use super::super::draft::{Blueprint, Draft, FILLER_MAX, FragmentDraft, write_filler};
     use super::super::memory::PAGE;
     use super::*;
 
@@ -508,7 +502,10 @@ mod tests {
     fn fragments_carry_their_owner_and_data() {
         let memory = Mapping::new(PAGE).unwrap();
         // SAFETY: the memory is this test's own.
-        unsafe { write_fragment(&memory, 4, 0xfeed, &[9; 1001]) };
+        let mut draft = unsafe { FragmentDraft::begin(&memory, 4, 0xfeed, 1001) };
+        let taken = [3, 0, 900, 200].map(|len| draft.push(&vec![9; len]));
+        assert_eq!((taken, draft.missing()), ([3, 0, 900, 98], 0));
+        draft.complete();
         // SAFETY: the record is complete and stays.
         let fragment = unsafe { Record::new(&memory, 4) };
         assert!(fragment.is_fragment() && fragment.is_intact(0));

@@ -31,10 +31,13 @@ impl SegmentAccess {
     /// thread's epoch anew.
     #[inline]
     pub(super) fn ensure(&mut self, class: Class, size: usize, now: Now) -> Result<(), Refusal> {
-        if self.open_mut(class).is_some_and(|open| open.fits(size)) {
-            return Ok(());
+        while !self.open_mut(class).is_some_and(|open| open.fits(size)) {
+            if size > self.engine.arena.record_max() {
+                return Err(Refusal::TooLarge);
+            }
+            self.open_segment(class, now)?;
         }
-        self.open_segment(class, now)
+        Ok(())
     }
 
     /// How much of `len` bytes of data the next fragment takes.

@@ -7,7 +7,9 @@ use mcache_base::{ClassStat, Expiry, Now, Stat, slab_class};
 
 use super::SegmentStorageEngine;
 use super::arena::SegmentId;
+use super::index::Location;
 use super::reclaim::Made;
+use super::record::{FRAGMENT_ENTRY, Record};
 use super::recycle::Closed;
 use crate::engine::StorageEngine;
 use crate::tally::{EngineCounters, Why};
@@ -106,6 +108,7 @@ impl SegmentStorageEngine {
         let mut reclaimer = self.reclaimer();
         reclaimer.begin(&self.epochs);
         let (mut items, mut sizes) = (0, 0);
+        let (mut fragments, mut listed) = (Vec::new(), Vec::new());
         for id in self.pool.in_use().into_iter() {
             let _closed = Closed::new(&self.arena, id);
             let mut live = 0;
@@ -118,15 +121,14 @@ impl SegmentStorageEngine {
                         return;
                     }
                     live += self.arena.rounded(record.size()) as u32;
-                    if !record.is_fragment() {
+                    if record.is_fragment() {
+                        fragments.push(location);
+                    } else {
                         items += 1;
                         sizes += self.size_of(record) as u64;
                         let found = self.find(self.hasher.key(record.key()));
                         assert_eq!(found, Some(location), "a live record stands in the index");
-                        for (part, len) in record.fragments_if_any() {
-                            let part = self.record(part);
-                            assert!(!part.is_dead() && part.fragment_data().len() == len);
-                        }
+                        listed.extend(self.check_list(record));
                     }
                 });
             }
@@ -134,9 +136,32 @@ impl SegmentStorageEngine {
             assert_eq!(live, counted, "live bytes of segment {id}");
         }
         assert_eq!(items, self.index.items(), "items in segments and in the index");
+        fragments.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(fragments, listed, "every fragment is of one item, and listed once");
         let sum = |stat| slab_class::ids().map(|id| self.class_stat(id, stat)).sum();
         let classes: [u64; 2] = [ClassStat::number, ClassStat::mem_requested].map(sum);
         assert_eq!(classes, [items, sizes], "what the size classes hold");
         reclaimer.rest();
+    }
+
+    /// Verifies a record's list of fragments, if it has one. Returns their places.
+    fn check_list(&self, record: &Record<'_>) -> Vec<Location> {
+        if !record.is_fragmented() {
+            assert!(record.inline().len() <= self.arena.inline_max(), "a short value");
+            return Vec::new();
+        }
+        let list = record.inline().len();
+        assert!(list > 0 && list.is_multiple_of(FRAGMENT_ENTRY) && list <= self.arena.list_max());
+        assert!(self.value_len(record) > self.arena.inline_max(), "only long values are cut");
+        let hash = self.hasher.key(record.key()).hash;
+        let check = |(at, len)| {
+            let part = self.record(at);
+            assert!(part.is_fragment() && !part.is_dead(), "a list is of live fragments");
+            assert!(len > 0 && part.fragment_data().len() == len, "the length of {at}");
+            assert_eq!(part.fragment_owner(), hash, "the owner of {at}");
+            at
+        };
+        record.fragments().map(check).collect()
     }
 }
