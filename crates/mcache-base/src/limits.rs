@@ -128,8 +128,12 @@ pub const RECEIVED_AHEAD_MAX: usize = 16 << 10;
 /// it serves more connections.
 pub const SENDS_GATHERED_MAX: usize = 1 << 20;
 
-/// Slices handed to one gathering send.
+/// Slices handed to one gathering send. What is behind them follows in the next one.
 pub const SLICES_PER_SEND: usize = 64;
+
+/// Bytes handed to io_uring in one send, below the kernel's own bound of about 2^31, at which it
+/// would be silent about the rest. What is behind them follows in the next one.
+pub const SEND_MAX: usize = 1 << 30;
 
 /// Prefixes that `stats detail` counts. Keys of further ones are not counted.
 pub const PREFIXES_MAX: usize = 65_536;

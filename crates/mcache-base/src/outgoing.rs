@@ -4,7 +4,8 @@ use std::io::IoSlice;
 
 /// A queue of bytes that a driver sends: gathered into slices, then advanced by what went out.
 pub trait Outgoing {
-    /// Fills `slices` from the front of the queue; returns how many were filled.
+    /// Fills `slices` from the front of the queue; returns how many were filled: all of them, or
+    /// as many as the whole queue takes.
     fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize;
 
     /// Drops the first `n` bytes: they were sent. `n` is at most what was gathered.

@@ -2,27 +2,32 @@
 
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mcache_base::Outgoing;
+use mcache_base::limits::SLICES_PER_SEND;
 use mcache_net::uring::Sizes;
 use mcache_net::{ConnectionId, Driver, EpollDriver, Event, Received, Send, UringDriver, Wake};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Longer than anything here takes; reaching it fails the test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A queue in many slices.
+/// A queue in slices of so many bytes.
 #[derive(Debug, Default)]
 struct Queue {
     bytes: Vec<u8>,
     sent: usize,
+    slice_len: usize,
 }
 
 impl Outgoing for Queue {
     fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let chunks = self.bytes[self.sent..].chunks(1000);
+        let chunks = self.bytes[self.sent..].chunks(self.slice_len);
         slices.iter_mut().zip(chunks).map(|(slice, chunk)| *slice = IoSlice::new(chunk)).count()
     }
 
@@ -62,6 +67,7 @@ with_every_driver! {
     nothing_is_received_before_it_was_announced
     a_half_closed_peer_is_still_answered
     a_long_send_goes_on_by_itself
+    a_send_in_any_number_of_slices_needs_no_other_event
     a_reader_of_one_byte_at_a_time_is_sent_all
     bytes_can_be_received_while_a_send_is_under_way
     a_peer_that_leaves_fails_the_send
@@ -78,7 +84,7 @@ fn uring(sizes: Sizes) -> Option<UringDriver<Queue>> {
 }
 
 fn queue(bytes: &[u8]) -> Queue {
-    Queue { bytes: bytes.to_vec(), sent: 0 }
+    Queue { bytes: bytes.to_vec(), sent: 0, slice_len: 1000 }
 }
 
 /// Connects peers to a driver.
@@ -99,11 +105,20 @@ fn connect_one(driver: &mut impl Driver<Queue>) -> (ConnectionId, TcpStream) {
     connect(driver, 1).remove(0)
 }
 
-/// Waits until `wanted` picks something out of an event.
+/// Waits until `wanted` picks something out of an event; what is done at once may not be told in
+/// a wait of its own.
 fn wait_for<T>(driver: &mut impl Driver<Queue>, wanted: impl Fn(&Event<Queue>) -> Option<T>) -> T {
+    wait_first_for(driver, Duration::ZERO, wanted)
+}
+
+/// Waits until `wanted` picks something out of an event, the first time for `timeout`.
+fn wait_first_for<T>(
+    driver: &mut impl Driver<Queue>,
+    mut timeout: Duration,
+    wanted: impl Fn(&Event<Queue>) -> Option<T>,
+) -> T {
     let deadline = Instant::now() + PATIENCE;
     let mut events = Vec::new();
-    let mut timeout = Duration::ZERO;
     loop {
         driver.wait(Some(timeout), &mut events).unwrap();
         if let Some(found) = events.drain(..).find_map(|event| wanted(&event)) {
@@ -211,6 +226,59 @@ fn a_long_send_goes_on_by_itself(mut driver: impl Driver<Queue>) {
     let mut end = [0; 3];
     peer.read_exact(&mut end).unwrap();
     assert_eq!(&end, b"end");
+}
+
+/// Bytes that are not the same wherever one looks.
+fn noise(seed: usize, len: usize) -> Vec<u8> {
+    (seed..seed + len).map(|n| (n ^ n >> 8 ^ n >> 16) as u8).collect()
+}
+
+fn a_send_in_any_number_of_slices_needs_no_other_event(mut driver: impl Driver<Queue>) {
+    const MANY: usize = 3 * SLICES_PER_SEND + 1;
+    let rows = [
+        // slices, bytes of each, connections, bytes of the peers' receive buffers
+        (1, 100, 2, None),
+        (1, 6 << 20, 2, None),
+        (2, 3 << 20, 1, None),
+        (SLICES_PER_SEND - 1, 1000, 2, None),
+        (SLICES_PER_SEND, 1000, 2, None),
+        (SLICES_PER_SEND + 1, 1, 1, None),
+        (SLICES_PER_SEND + 1, 1000, 2, None),
+        (SLICES_PER_SEND + 1, 62_000, 2, None),
+        (MANY, 10, 1, None),
+        (MANY, 1000, 2, Some(4096)),
+        (MANY, 32_000, 2, None),
+        (30 * SLICES_PER_SEND, 16_000, 1, None),
+    ];
+    let mut quiet = Vec::new(); // a peer that left would be an event
+    for (slices, slice_len, connections, receive_buffer) in rows {
+        let peers = connect(&mut driver, connections);
+        let said = noise(slices, slices * slice_len);
+        let left = Arc::new(AtomicUsize::new(connections));
+        let mut readers = Vec::new();
+        for (id, mut peer) in peers {
+            if let Some(size) = receive_buffer {
+                set_socket_recv_buffer_size(&peer, size).unwrap();
+            }
+            let queue = Queue { bytes: said.clone(), sent: 0, slice_len };
+            assert!(!matches!(driver.send(id, queue), Send::Failed));
+            let (mut heard, waker, left) = (vec![0; said.len()], driver.waker(), left.clone());
+            readers.push(thread::spawn(move || {
+                let read = peer.read_exact(&mut heard);
+                // Only now may anything but the sends themselves end the driver's wait.
+                if left.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    waker.wake();
+                }
+                read.map(|()| (heard, peer))
+            }));
+        }
+        wait_first_for(&mut driver, PATIENCE, |event| matches!(event, Event::Woken).then_some(()));
+        for reader in readers {
+            let (heard, peer) = reader.join().unwrap().unwrap();
+            quiet.push(peer);
+            assert!(heard == said, "{slices} slices of {slice_len} bytes");
+        }
+    }
 }
 
 fn a_reader_of_one_byte_at_a_time_is_sent_all(mut driver: impl Driver<Queue>) {

@@ -3,8 +3,8 @@
 //!
 //! A connection's receive is given to the kernel once and completes again and again, into buffers
 //! that all connections share. Sends are tried by the kernel as they are submitted, and say
-//! something only if they could not be done whole: one that said nothing is done when the call
-//! returns. What did not go out is sent again by an entry that waits for room by itself.
+//! something only if more is to be sent: one that said nothing is done when the call returns, and
+//! its queue is empty. The rest of a queue is sent by an entry that waits for room by itself.
 
 #[allow(unsafe_code)] // memory that the kernel writes to
 mod buffers;
@@ -364,12 +364,12 @@ impl<O: Outgoing> Driver<O> for UringDriver<O> {
         }
         slot.closing = true;
         slot.inbox.clear(&mut self.buffers);
-        let told = slot.sending.filter(|&place| self.sends.is_told(place));
+        let waits = slot.sending.filter(|&place| self.sends.waits(place));
         if slot.receiving == Receiving::On {
             slot.receiving = Receiving::Stopping;
             self.cancel(RECEIVE | connection.0 as u64);
         }
-        if let Some(place) = told {
+        if let Some(place) = waits {
             self.cancel(SEND | u64::from(place));
         }
         self.let_go(connection, false);

@@ -7,7 +7,7 @@ use std::ptr;
 use io_uring::types::Fd;
 use io_uring::{opcode, squeue};
 use mcache_base::Outgoing;
-use mcache_base::limits::SLICES_PER_SEND;
+use mcache_base::limits::{SEND_MAX, SLICES_PER_SEND};
 
 use super::ring::Ring;
 use crate::driver::ConnectionId;
@@ -19,7 +19,7 @@ const MESSAGES_KEPT: usize = 64;
 pub(super) struct Sends<O> {
     places: Vec<Box<InFlight<O>>>,
     free: Vec<u32>,
-    /// Sends since the last [`Sends::quiet`] that speak up only if they fail.
+    /// Sends since all were last taken in, which speak up if anything is left to do.
     quiet: Vec<u32>,
     /// Bytes of these.
     quiet_bytes: usize,
@@ -32,8 +32,8 @@ struct InFlight<O> {
     socket: RawFd,
     /// Bytes that the kernel was given.
     gathered: usize,
-    /// The kernel says when it is done; otherwise only if it can't do it at once.
-    told: bool,
+    /// It has been tried; what is left waits for room in the kernel.
+    waits: bool,
     message: Option<Box<Message>>,
 }
 
@@ -45,6 +45,13 @@ struct Message {
 
 // SAFETY: the pointers lead to the message itself and to the queue beside it.
 unsafe impl Send for Message {}
+
+/// What the kernel was given of a queue.
+struct Gathered {
+    bytes: usize,
+    /// Nothing is left behind.
+    all: bool,
+}
 
 /// How far a send came.
 pub(super) enum Progress<O> {
@@ -75,21 +82,21 @@ impl<O: Outgoing> Sends<O> {
         });
         let send = &mut self.places[place as usize];
         (send.queue, send.connection, send.socket) = (Some(queue), connection, socket);
-        send.told = false;
+        send.waits = false;
         send.hand_over(ring, place);
         self.quiet.push(place);
         self.quiet_bytes += send.gathered;
         place
     }
 
-    /// Bytes handed over since the last [`Sends::quiet`].
+    /// Bytes handed over since all sends were last taken in.
     pub(super) fn quiet_bytes(&self) -> usize {
         self.quiet_bytes
     }
 
-    /// Whether a completion will come for a send.
-    pub(super) fn is_told(&self, place: u32) -> bool {
-        self.places.get(place as usize).is_some_and(|send| send.told)
+    /// Whether a send waits for room in the kernel, until it goes on or is cancelled.
+    pub(super) fn waits(&self, place: u32) -> bool {
+        self.places.get(place as usize).is_some_and(|send| send.waits)
     }
 
     /// Whose send a place holds.
@@ -118,7 +125,7 @@ impl<O: Outgoing> Sends<O> {
     pub(super) fn next_quiet(&mut self, ring: &mut Ring) -> Option<Progress<O>> {
         while let Some(place) = self.quiet.pop() {
             let send = &self.places[place as usize];
-            if !send.told && send.queue.is_some() {
+            if !send.waits && send.queue.is_some() {
                 let sent = send.gathered;
                 return Some(self.advance(ring, place, sent));
             }
@@ -136,8 +143,9 @@ impl<O: Outgoing> Sends<O> {
             self.release(place);
             return Progress::Done(connection, queue);
         }
+        queue.shrink();
         send.queue = Some(queue);
-        let first = !std::mem::replace(&mut send.told, true);
+        let first = !std::mem::replace(&mut send.waits, true);
         send.hand_over(ring, place);
         Progress::UnderWay(connection, place, first)
     }
@@ -154,7 +162,7 @@ impl<O: Outgoing> Sends<O> {
 
 impl<O: Outgoing> InFlight<O> {
     fn new(connection: ConnectionId) -> Self {
-        Self { queue: None, connection, socket: -1, gathered: 0, told: false, message: None }
+        Self { queue: None, connection, socket: -1, gathered: 0, waits: false, message: None }
     }
 
     /// Hands the front of the queue to the kernel.
@@ -162,27 +170,35 @@ impl<O: Outgoing> InFlight<O> {
         let Some(queue) = &self.queue else { return };
         // All of it or a word about it: a send that was cut short is not a success.
         let mut flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
-        let mut entry_flags = squeue::Flags::empty();
-        if !self.told {
+        if !self.waits {
             flags |= libc::MSG_DONTWAIT;
-            entry_flags = squeue::Flags::SKIP_SUCCESS;
         }
         // Most queues are one slice, and clearing room for many costs more than looking.
         let mut first = [IoSlice::new(&[]); 2];
-        let entry = match queue.gather(&mut first) {
+        let (entry, gathered) = match queue.gather(&mut first) {
             1 => {
                 let slice = first[0];
-                self.gathered = slice.len();
-                let len = u32::try_from(slice.len()).unwrap_or(u32::MAX);
-                opcode::Send::new(Fd(self.socket), slice.as_ptr(), len).flags(flags).build()
+                let bytes = slice.len().min(SEND_MAX);
+                let entry = opcode::Send::new(Fd(self.socket), slice.as_ptr(), bytes as u32)
+                    .flags(flags)
+                    .build();
+                (entry, Gathered { bytes, all: bytes == slice.len() })
             }
             _ => {
                 let message = self.message.get_or_insert_with(Message::new);
-                self.gathered = message.gather(queue);
-                opcode::SendMsg::new(Fd(self.socket), &raw const message.header)
+                let gathered = message.gather(queue);
+                let entry = opcode::SendMsg::new(Fd(self.socket), &raw const message.header)
                     .flags(flags as u32)
-                    .build()
+                    .build();
+                (entry, gathered)
             }
+        };
+        self.gathered = gathered.bytes;
+        // Silence ends no wait: only a send that nothing is to follow may succeed in silence.
+        let entry_flags = if gathered.all && !self.waits {
+            squeue::Flags::SKIP_SUCCESS
+        } else {
+            squeue::Flags::empty()
         };
         let entry = entry.flags(entry_flags).user_data(super::SEND | u64::from(place));
         // SAFETY: the queue and the message stay in this box, and untouched, until the kernel's
@@ -199,18 +215,24 @@ impl Message {
         Box::new(Self { header, slices: [nothing; SLICES_PER_SEND] })
     }
 
-    /// Points to the front of a queue; returns how many bytes these are.
-    fn gather<O: Outgoing>(&mut self, queue: &O) -> usize {
+    /// Points to the front of a queue.
+    fn gather<O: Outgoing>(&mut self, queue: &O) -> Gathered {
         let mut slices = [IoSlice::new(&[]); SLICES_PER_SEND];
         let filled = queue.gather(&mut slices);
-        let mut bytes = 0;
+        let mut gathered = Gathered { bytes: 0, all: filled < SLICES_PER_SEND };
+        let mut count = 0;
         for (at, slice) in self.slices.iter_mut().zip(&slices[..filled]) {
-            let base = slice.as_ptr().cast_mut().cast();
-            *at = libc::iovec { iov_base: base, iov_len: slice.len() };
-            bytes += slice.len();
+            let len = slice.len().min(SEND_MAX - gathered.bytes);
+            *at = libc::iovec { iov_base: slice.as_ptr().cast_mut().cast(), iov_len: len };
+            gathered.bytes += len;
+            count += 1;
+            if len < slice.len() {
+                gathered.all = false;
+                break;
+            }
         }
         self.header.msg_iov = self.slices.as_mut_ptr();
-        self.header.msg_iovlen = filled;
-        bytes
+        self.header.msg_iovlen = count;
+        gathered
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mcache::{Server, ServerOptions};
 use mcache_net::{Io, ListenAddress};
 use mcache_store::eviction::policy;
-use mcache_store::{EngineOptions, SimpleStorageEngine, SizeLimit};
+use mcache_store::{EngineOptions, SimpleStorageEngine, SizeLimit, StorageEngine};
 
 /// Longer than anything here takes; reaching it fails the test.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,6 +27,11 @@ pub fn start() -> Server {
 
 /// A server whose options `change` has changed.
 pub fn start_with(change: impl FnOnce(&mut ServerOptions)) -> Server {
+    start_on(engine(), change)
+}
+
+/// A server with this engine, whose options `change` has changed.
+pub fn start_on<E: StorageEngine>(engine: E, change: impl FnOnce(&mut ServerOptions)) -> Server {
     let mut options = ServerOptions {
         listeners: vec![tcp(Ipv4Addr::LOCALHOST)],
         threads: 2,
@@ -35,7 +40,7 @@ pub fn start_with(change: impl FnOnce(&mut ServerOptions)) -> Server {
         ..ServerOptions::default()
     };
     change(&mut options);
-    Server::start(options, Arc::new(engine())).unwrap()
+    Server::start(options, Arc::new(engine)).unwrap()
 }
 
 /// Waits until `condition` holds.
