@@ -14,6 +14,9 @@ pub struct Fetch {
     pub vivify: Option<i64>,
     /// If fewer seconds than this are left, let one caller win the right to refill it (meta `R`).
     pub recache: Option<i64>,
+    /// The seconds left are those that `touch` gives, not those that were left before: like
+    /// memcached, if `T` stands before `R`.
+    pub touch_first: bool,
     /// Take part in the race for a stale item: the first such caller wins the right to refill it
     /// (meta gets do, classic gets don't).
     pub compete: bool,

@@ -50,6 +50,8 @@ fn gets() {
         (" T30", Fetch { touch: Some(30), ..plain }),
         (" T-1 u", Fetch { touch: Some(-1), unseen: true, ..plain }),
         (" R30", Fetch { recache: Some(30), ..plain }),
+        (" R30 T9", Fetch { recache: Some(30), touch: Some(9), ..plain }),
+        (" T9 R30", Fetch { recache: Some(30), touch: Some(9), touch_first: true, ..plain }),
         (" N30 E77", Fetch { new_cas: Some(77), ..vivify(30) }),
         // The later of N and T is what a created item gets.
         (" N30 T60", Fetch { touch: Some(60), ..vivify(60) }),

@@ -222,9 +222,11 @@ fn slabs<E: StorageEngine>(words: &[&[u8]], context: &Context<'_, E>) -> Answer 
             if from == to {
                 return Err("SAME src and dst class are identical");
             }
-            let known =
-                |id: i32| usize::try_from(id).is_ok_and(|id| slab_class::ids().any(|it| it == id));
-            if !known(to) || !(known(from) || from == -1) {
+            // 0 is memcached's pool of pages that belong to no class.
+            let known = |id: i32| {
+                id == 0 || usize::try_from(id).is_ok_and(|id| slab_class::ids().any(|it| it == id))
+            };
+            if !known(to) || !known(from) {
                 return Err("BADCLASS invalid src or dst class id");
             }
             Err("NOSPARE source class has no spare pages") // there are no pages

@@ -61,7 +61,7 @@ pub(crate) fn execute<'c, E: StorageEngine>(
             let key = ahead.key(key, context.access);
             let seen = context.look(key, Kinds::FETCHERS.with(Kinds::DELETIONS));
             let deleted = context.access.delete(key, &delete, now);
-            tally.delete(key.bytes.len(), deleted);
+            tally.delete(key.bytes.len(), &delete, deleted, style.is_meta());
             if !style.is_meta() {
                 prefixes.note(key.bytes, Asked::Delete);
             }

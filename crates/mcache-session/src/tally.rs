@@ -1,7 +1,7 @@
 //! What each outcome counts as, in memcached's statistics.
 
 use mcache_base::operation::{
-    Counted, Deleted, Fetch, Hit, Miss, Refusal, Store, StoreMode, Stored,
+    Counted, Delete, Deleted, Fetch, Hit, Miss, Refusal, Store, StoreMode, Stored,
 };
 use mcache_base::{ClassCounters, ClassStat, Counters, Item, Stat, slab_class};
 
@@ -10,6 +10,7 @@ pub(crate) const UNSEEN: Fetch = Fetch {
     touch: None,
     vivify: None,
     recache: None,
+    touch_first: false,
     compete: false,
     new_cas: None,
     unseen: true,
@@ -24,7 +25,8 @@ pub(crate) struct Tally<'a> {
 }
 
 impl Tally<'_> {
-    /// A fetch counts as a touch if it touches, else as a get.
+    /// A fetch counts as a touch if it touches, else as a get. Like memcached, one that makes what
+    /// it did not find counts as a hit.
     #[inline]
     pub(crate) fn fetch<I: Item>(self, fetch: &Fetch, found: &Result<Hit<I>, Miss>) {
         let (command, hits, misses, class_hits) = match fetch.touch {
@@ -35,11 +37,11 @@ impl Tally<'_> {
         };
         self.add(command);
         match found {
-            Ok(hit) if !hit.created => {
+            Ok(hit) => {
                 self.add(hits);
                 self.add_class(class_of(&hit.item), class_hits);
             }
-            Ok(_) | Err(Miss::Absent) => self.add(misses),
+            Err(Miss::Absent) => self.add(misses),
             Err(Miss::Expired) => {
                 self.add(misses);
                 self.add(Stat::get_expired);
@@ -90,20 +92,23 @@ impl Tally<'_> {
         }
     }
 
-    /// A delete.
-    pub(crate) fn delete(self, key_len: usize, deleted: Deleted) {
+    /// A delete. Like memcached, one that only makes stale is not counted, and one whose cas
+    /// unique was another is a miss in meta, and nothing in binary.
+    pub(crate) fn delete(self, key_len: usize, how: &Delete, deleted: Deleted, meta: bool) {
         match deleted {
+            Deleted::Deleted { .. } if how.invalidate => {}
             Deleted::Deleted { flags, value_len } => {
                 self.add(Stat::delete_hits);
                 let class = slab_class::of(slab_class::item_size(key_len, flags, value_len));
                 self.add_class(class, ClassStat::delete_hits);
             }
             Deleted::NotFound => self.add(Stat::delete_misses),
+            Deleted::Exists if meta => self.add(Stat::delete_misses),
             Deleted::Exists => {}
         }
     }
 
-    /// Arithmetic.
+    /// Arithmetic. A number that it made is neither a hit nor a miss.
     pub(crate) fn count<I: Item>(self, key_len: usize, down: bool, counted: &Counted<I>) {
         let (hits, misses, class_hits) = match down {
             false => (Stat::incr_hits, Stat::incr_misses, ClassStat::incr_hits),
@@ -114,9 +119,9 @@ impl Tally<'_> {
                 self.add(hits);
                 self.add_class(class_of(&hit.item), class_hits);
             }
-            Counted::Number { .. } | Counted::NotFound => self.add(misses),
+            Counted::NotFound => self.add(misses),
             Counted::Refused(refusal) => self.refused(key_len, 0, DIGITS_MAX, *refusal),
-            Counted::Exists | Counted::NotNumeric => {}
+            Counted::Number { .. } | Counted::Exists | Counted::NotNumeric => {}
         }
     }
 

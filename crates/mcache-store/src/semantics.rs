@@ -97,8 +97,10 @@ pub enum Splice {
 /// What becomes of a fetched item: its attributes after, and what the caller is told.
 pub fn fetch(current: &Attributes, fetch: &Fetch, now: Now) -> (Attributes, Hit<()>) {
     let mut hit = current.hit(now);
+    let touched = fetch.touch.map_or(current.expiry, |it| Expiry::from_exptime(it, now));
     let runs_out = fetch.recache.is_some_and(|recache| {
-        let left = current.expiry.seconds_left(now);
+        let expiry = if fetch.touch_first { touched } else { current.expiry };
+        let left = expiry.seconds_left(now);
         let wanted = Expiry::from_exptime(recache, now).seconds_left(now);
         left.zip(wanted).is_some_and(|(left, wanted)| left < wanted)
     });
@@ -106,9 +108,7 @@ pub fn fetch(current: &Attributes, fetch: &Fetch, now: Now) -> (Attributes, Hit<
 
     let mut after = *current;
     after.token_sent |= hit.won;
-    if let Some(exptime) = fetch.touch {
-        after.expiry = Expiry::from_exptime(exptime, now);
-    }
+    after.expiry = touched;
     if !fetch.unseen {
         after.accessed_ms = now.clock_ms;
         after.fetched = true;

@@ -37,12 +37,13 @@ fn rarely<T: std::fmt::Debug>(of: impl Strategy<Value = T>) -> impl Strategy<Val
 
 fn fetch() -> impl Strategy<Value = Fetch> {
     let times = (rarely(exptime()), rarely(exptime()), rarely(exptime()));
-    let marks = (any::<bool>(), any::<bool>(), any::<bool>());
+    let marks = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     (times, new_cas(), marks).prop_map(
-        |((touch, vivify, recache), new_cas, (compete, unseen, binary_key))| Fetch {
+        |((touch, vivify, recache), new_cas, (compete, unseen, binary_key, touch_first))| Fetch {
             touch,
             vivify,
             recache,
+            touch_first,
             compete,
             new_cas,
             unseen,

@@ -39,6 +39,7 @@ const GET: Fetch = Fetch {
     touch: None,
     vivify: None,
     recache: None,
+    touch_first: false,
     compete: false,
     new_cas: None,
     unseen: false,

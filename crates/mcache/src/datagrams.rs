@@ -70,6 +70,7 @@ impl<E: StorageEngine> DatagramServer<E> {
             let shared = self.shared.clone();
             let counters = shared.udp_counters();
             counters.add(Stat::bytes_read, packet.len() as u64);
+            shared.roster.found_was_active(request.descriptor, shared.clock.now().clock_ms);
             if self.converse(frame.payload, most, request.descriptor) {
                 datagram::encode(frame.id, &self.answer, |packet| {
                     if self.sockets.answer(request, packet) {

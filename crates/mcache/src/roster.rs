@@ -164,6 +164,13 @@ impl Roster {
         self.shelf(worker).insert(entry.descriptor, entry);
     }
 
+    /// Says that a socket that the server is found at has just been sent something.
+    pub fn found_was_active(&self, descriptor: RawFd, now_ms: u64) {
+        if let Some(entry) = self.shelf(self.shelves.len() - 1).get(&descriptor) {
+            entry.was_active(now_ms);
+        }
+    }
+
     /// Forgets a connection of a worker.
     pub fn leave(&self, worker: usize, descriptor: RawFd) {
         self.shelf(worker).remove(&descriptor);
@@ -241,6 +248,7 @@ mod tests {
         let tcp = ListenAddress::Tcp("0.0.0.0:1".parse().unwrap());
         let udp = ListenAddress::Udp("[::]:2".parse().unwrap());
         let roster = Roster::new(1, [found(3, tcp), found(4, udp)]);
+        roster.found_was_active(4, 2500);
         let connection = entry(9);
         roster.enter(0, connection.clone());
         connection.is_now(Awaited::Value.into());
@@ -251,7 +259,7 @@ mod tests {
             "4:UDP UDP",
             "4:addr udp6:[::]:2",
             "4:state conn_read",
-            "4:secs_since_last_cmd 3",
+            "4:secs_since_last_cmd 1",
             "9:addr tcp:10.0.0.1:5",
             "9:listen_addr tcp6:[::1]:6",
             "9:state conn_nread",

@@ -314,3 +314,26 @@ fn the_defaults_are_loopback_only() {
     };
     assert!(options.listeners.iter().all(loopback));
 }
+
+#[test]
+fn what_is_made_or_marked_counts_as_in_memcached() {
+    type Row = (&'static str, &'static str, &'static [(&'static str, u64)]);
+    let rows: &[Row] = &[
+        ("ma made N0\r\n", "HD\r\n", &[("incr_misses", 0), ("incr_hits", 0)]),
+        ("ma none\r\n", "NF\r\n", &[("incr_misses", 1)]),
+        ("mg empty N0\r\n", "HD W\r\n", &[("get_hits", 1), ("get_misses", 0)]),
+        ("ms k 1\r\nx\r\n", "HD\r\n", &[("cmd_set", 1)]),
+        ("md k I\r\n", "HD\r\n", &[("delete_hits", 0), ("delete_misses", 0)]),
+        ("md k C1\r\n", "EX\r\n", &[("delete_hits", 0), ("delete_misses", 1)]),
+        ("md k x\r\n", "HD\r\n", &[("delete_hits", 1)]),
+    ];
+    let server = start();
+    let mut client = Client::connect(&server);
+    for (request, answer, counts) in rows {
+        client.ask(b"stats reset\r\n", b"RESET\r\n");
+        client.ask(request.as_bytes(), answer.as_bytes());
+        for (name, count) in *counts {
+            assert_eq!(client.stat(name), *count, "{request}: {name}");
+        }
+    }
+}

@@ -55,6 +55,7 @@ fn fetch<'b>(token: &'b [u8], text: &'b [u8], scratch: &'b mut KeyScratch) -> Un
         touch: flags.exptime,
         vivify: flags.created_exptime(),
         recache: flags.recache,
+        touch_first: flags.touch_first,
         compete: true,
         new_cas: flags.new_cas,
         unseen: flags.unseen,
@@ -151,7 +152,7 @@ fn store<'b>(line: Line<'b>, mut tokens: Tokens<'b>, scratch: &'b mut KeyScratch
         compare: flags.compare,
         invalidate: flags.invalidate && flags.compare.is_some() && !grows,
         vivify: flags.vivify.filter(|_| grows),
-        new_cas: flags.new_cas,
+        new_cas: flags.new_cas.filter(|cas| *cas != 0), // like memcached, here alone
         binary_key: flags.binary_key,
     };
     let style =

@@ -41,6 +41,8 @@ pub(super) struct Flags {
     pub(super) recache: Option<i64>,
     /// `T<exptime>`.
     pub(super) exptime: Option<i64>,
+    /// `T` came before `R`, which looks at what it gives.
+    pub(super) touch_first: bool,
     /// `T` came after `N`: it is the one that counts for what is created.
     exptime_last: bool,
     /// `O<token>`, too long.
@@ -139,7 +141,10 @@ impl Reader {
             b'C' => self.flags.compare = self.number(parse_u64(token), bad),
             b'E' => self.flags.new_cas = self.number(parse_u64(token), bad),
             b'N' => self.flags.vivify = self.number(parse_i32(token), bad).map(i64::from),
-            b'R' => self.flags.recache = self.number(parse_i32(token), bad).map(i64::from),
+            b'R' => {
+                self.flags.recache = self.number(parse_i32(token), bad).map(i64::from);
+                self.flags.touch_first = self.flags.exptime.is_some();
+            }
             b'T' => {
                 self.flags.exptime = self.number(parse_i32(token), bad).map(i64::from);
                 self.flags.exptime_last = self.flags.vivify.is_some();

@@ -60,14 +60,21 @@ pub(super) fn decode<'b>(
 /// The length of a data block, 0 to [`VALUE_LEN_MAX`].
 #[inline]
 pub(crate) fn body_len(text: &[u8]) -> Option<usize> {
-    let len = parse_u64(text).filter(|len| *len <= VALUE_LEN_MAX)?;
+    let len = parse_u64(text).or_else(|| minus_zero(text)).filter(|len| *len <= VALUE_LEN_MAX)?;
     usize::try_from(len).ok()
 }
 
 /// Client flags: like memcached, the low 32 bits of what is written.
 #[inline]
 fn low_u32(text: &[u8]) -> Option<u32> {
-    parse_u64(without_plus(text)).map(|number| number as u32)
+    let number = parse_u64(without_plus(text)).or_else(|| minus_zero(text))?;
+    Some(number as u32)
+}
+
+/// A zero with a sign, which memcached takes.
+#[cold]
+fn minus_zero(text: &[u8]) -> Option<u64> {
+    parse_i64(text).filter(|number| *number == 0).map(|_| 0)
 }
 
 /// An exptime: like memcached, the low 32 bits of what is written, as a signed number.

@@ -59,7 +59,7 @@ impl ListenOn {
     pub fn parse(text: &str) -> Result<Self, String> {
         let unsupported = ["proto[", "tag[", "tag_", "notls:", "btls:", "mtls:"];
         if let Some(prefix) = unsupported.iter().find(|prefix| text.starts_with(**prefix)) {
-            return Err(format!("listener prefixes such as {prefix} are not supported yet"));
+            return Err(format!("is not supported yet: listeners with a prefix such as {prefix}"));
         }
         let (host, port) = split(text).ok_or("should be an address, host:port or [v6]:port")?;
         let valid = |c: char| c.is_ascii_alphanumeric() || "-._:%".contains(c);

@@ -225,7 +225,8 @@ settings! {
         ["-b" "--listen-backlog"] "NUMBER" => read::number::<_, 1, 65_535>;
         stat "tcp_backlog";
 
-    /// The protocol spoken: ascii, binary, or auto to let each connection's first byte decide.
+    /// The protocol spoken: ascii, binary, or auto (the default) to let each connection's first
+    /// byte decide.
     protocols: Protocols = Protocols::Negotiated, Protocols::Negotiated => show::protocols;
         ["-B" "--protocol"] "NAME" => read::protocols;
         stat "binding_protocol";
