@@ -90,7 +90,7 @@ impl SegmentAccess {
             member: engine.epochs.join(),
             counters: engine.new_counters(),
             open: [const { None }; QUEUES * TTL_CLASSES],
-            dead_places: DeadPlaces::new(),
+            dead_places: DeadPlaces::new(engine.capacity.load(Relaxed), &engine.places),
         }
     }
 

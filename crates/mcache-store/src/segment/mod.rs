@@ -101,6 +101,8 @@ pub struct SegmentStorageEngine {
     observed: Observed,
     capacity: AtomicU64,
     staging: Arc<Staging>,
+    /// Bytes in which threads remember dead places.
+    places: Arc<AtomicU64>,
     /// Threads that died at work. What they had not published is forgotten, all else stays.
     panics: AtomicU64,
     /// Segments held still, by sends under way or while a value is written.
@@ -140,6 +142,7 @@ impl SegmentStorageEngine {
             observed: Observed::default(),
             capacity: AtomicU64::new(options.capacity),
             staging: Arc::default(),
+            places: Arc::default(),
             panics: AtomicU64::new(0),
             pinned: AtomicUsize::new(0),
             reclaimer,
@@ -157,7 +160,7 @@ impl SegmentStorageEngine {
         let index = self.index.bytes() + (self.index.regions() * PAGE / 2) as u64;
         let capacity = self.capacity.load(Relaxed);
         self.staging.allow(capacity);
-        let beside = index + self.admission.bytes() + self.staged();
+        let beside = index + self.admission.bytes() + self.staged() + self.places.load(Relaxed);
         let table = (self.arena.segment_size() as u64 + 64) as f64;
         let left = capacity.saturating_sub(beside) as f64;
         self.pool.allow(((left / table) as usize).max(SEGMENTS_MIN));
@@ -246,7 +249,13 @@ impl SegmentStorageEngine {
     }
 
     fn reclaimer(&self) -> MutexGuard<'_, Reclaimer> {
-        self.reclaimer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reclaimer.lock().unwrap_or_else(|poisoned| {
+            // A thread died while it emptied a segment: what it looked at nobody does any more.
+            let mut reclaimer = poisoned.into_inner();
+            self.reclaimer.clear_poison();
+            reclaimer.rest();
+            reclaimer
+        })
     }
 
     /// The base for a segment that is opened now.
@@ -305,7 +314,7 @@ impl StorageEngine for SegmentStorageEngine {
     fn memory(&self) -> u64 {
         let used = self.pool.taken().saturating_sub(self.pool.free());
         let segments = (used * self.arena.segment_size()) as u64;
-        segments + self.index.bytes() + self.admission.bytes()
+        segments + self.index.bytes() + self.admission.bytes() + self.places.load(Relaxed)
     }
 
     fn figures(&self) -> Vec<(&'static str, u64)> {
@@ -321,6 +330,7 @@ impl StorageEngine for SegmentStorageEngine {
             ("index_regions", self.index.regions() as u64),
             ("index_bytes", self.index.bytes()),
             ("policy_bytes", self.admission.bytes()),
+            ("dead_places_bytes", self.places.load(Relaxed)),
         ]
     }
 

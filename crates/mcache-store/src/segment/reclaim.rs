@@ -52,6 +52,25 @@ pub struct Reclaimer {
     settled: VecDeque<u64>,
 }
 
+/// A segment that was taken out of the queues. It goes back whatever ends its emptying: a thread
+/// that dies in it loses no memory.
+struct Taken<'e> {
+    engine: &'e SegmentStorageEngine,
+    victim: SegmentId,
+    queue: usize,
+    emptied: bool,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let Self { engine, victim, queue, emptied } = *self;
+        match emptied {
+            true => engine.pool.empty(victim, engine.epochs.advance()),
+            false => engine.pool.seal(victim, queue),
+        }
+    }
+}
+
 /// One segment's emptying.
 struct Emptying<'e> {
     engine: &'e SegmentStorageEngine,
@@ -122,6 +141,7 @@ impl SegmentStorageEngine {
     ) -> bool {
         reclaimer.begin(&self.epochs);
         let queue = self.arena.segment(victim).queue.load(Relaxed) as usize;
+        let mut taken = Taken { engine: self, victim, queue, emptied: false };
         let mut emptying = Emptying { engine: self, reclaimer, counters, now, judge, kept: 0 };
         let closed = Closed::new(&self.arena, victim);
         let emptied = emptying.run(victim);
@@ -131,14 +151,10 @@ impl SegmentStorageEngine {
         }
         drop(closed);
         reclaimer.rest();
+        taken.emptied = emptied;
         if judge {
+            self.arena.turnover.fetch_add(u32::from(emptied), Relaxed);
             reclaimer.policy.emptied(&self.view(), queue, kept);
-        }
-        if emptied {
-            self.arena.turnover.fetch_add(u32::from(judge), Relaxed);
-            self.pool.empty(victim, self.epochs.advance());
-        } else {
-            self.pool.seal(victim, queue);
         }
         emptied
     }
@@ -548,6 +564,8 @@ enum Kept {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+    use std::panic::AssertUnwindSafe;
     use std::sync::Arc;
 
     use mcache_base::operation::{Delete, Fetch, Store};
@@ -579,6 +597,44 @@ mod tests {
             self.access.rest();
             self.verdict
         }
+    }
+
+    /// A policy with a bug.
+    struct Faulty;
+
+    impl SegmentPolicy for Faulty {
+        fn choose(&mut self, _view: &View) -> Choice {
+            Choice { queue: 0, place: Place::Oldest }
+        }
+
+        fn judge(&mut self, _candidate: &Candidate) -> Verdict {
+            panic!("a bug")
+        }
+    }
+
+    #[test]
+    fn a_thread_that_dies_while_it_empties_a_segment_gives_it_back() {
+        let policy = eviction::policy("lru").expect("a row");
+        let item_size = SizeLimit::Value(0);
+        let options = EngineOptions { capacity: 4 << 20, item_size, evict: true, policy };
+        let engine = Arc::new(SegmentStorageEngine::new(&options).unwrap());
+        let mut access = engine.access();
+        for number in 0..1000 {
+            let key = format!("key {number}");
+            access.store(access.key(key.as_bytes()), &Store::default(), &[b'v'; 100], NOW);
+        }
+        access.rest();
+        let empty_one = || engine.empty_one(&mut engine.reclaimer(), NOW, &engine.upkeep_counters);
+        let in_use = || engine.pool.in_use().into_iter().collect::<HashSet<_>>();
+        let before = in_use();
+        let sound = std::mem::replace(&mut engine.reclaimer().policy, Box::new(Faulty));
+        for _ in 0..2 {
+            assert!(std::panic::catch_unwind(AssertUnwindSafe(empty_one)).is_err());
+            assert_eq!(in_use(), before, "no segment is lost");
+        }
+        engine.reclaimer().policy = sound;
+        assert_eq!((engine.epochs.oldest(), empty_one()), (u64::MAX, Made::Room));
+        engine.check();
     }
 
     #[test]

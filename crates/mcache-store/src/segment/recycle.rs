@@ -14,6 +14,8 @@
 //!
 //! A place is a filler while it is written to, so that a segment can be walked at any time.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 
 use super::SegmentStorageEngine;
@@ -25,9 +27,15 @@ use super::index::Location;
 use super::publish::Forms;
 use super::record::{ALIGN, Record};
 
-/// Places that a thread remembers; it forgets the oldest. As many as it leaves while another
-/// thread, which the system took the processor from, keeps an epoch from ending.
+/// Places that a thread remembers at most; it forgets the oldest. As many as it leaves while
+/// another thread, which the system took the processor from, keeps an epoch from ending.
 const PLACES: usize = 4096;
+
+/// Places that it remembers at least.
+const PLACES_MIN: usize = 4 * BATCH;
+
+/// A thread's places take at most this part of the capacity, unless that is less than the least.
+const CAPACITY_DIVISOR: u64 = 1024;
 
 /// Places that share an epoch.
 const BATCH: usize = 64;
@@ -81,8 +89,9 @@ impl DeadPlace {
 /// The dead places that a thread remembers: a ring in the order in which they died, whose slots
 /// are linked by size, the oldest first.
 pub(super) struct DeadPlaces {
-    /// Grows to [`PLACES`] as it is used.
+    /// Grows to `places` as it is used.
     ring: Vec<Slot>,
+    places: usize,
     lines: Box<[Line; CLASSES]>,
     /// Which lines have slots.
     filled: [u64; CLASSES / 64],
@@ -94,6 +103,8 @@ pub(super) struct DeadPlaces {
     /// Whether a batch was finished since the epochs were looked at.
     news: bool,
     passes: u32,
+    /// Bytes of all threads' rings, counted against the limit.
+    held: Arc<AtomicU64>,
 }
 
 /// A slot of the ring; a place of no size is none.
@@ -111,10 +122,15 @@ struct Line {
 }
 
 impl DeadPlaces {
-    /// None.
-    pub(super) fn new() -> Self {
-        Self {
+    /// None, of a store of `capacity` bytes.
+    ///
+    /// What the ring may come to take is added to `held` for as long as it lives: memory that was
+    /// given to items could not be taken back from a store that evicts nothing.
+    pub(super) fn new(capacity: u64, held: &Arc<AtomicU64>) -> Self {
+        let places = (capacity / CAPACITY_DIVISOR) as usize / size_of::<Slot>() / BATCH * BATCH;
+        let ring = Self {
             ring: Vec::new(),
+            places: places.clamp(PLACES_MIN, PLACES),
             lines: Box::new([Line { first: NONE, last: NONE }; CLASSES]),
             filled: [0; CLASSES / 64],
             epochs: [FILLING; PLACES / BATCH],
@@ -122,7 +138,10 @@ impl DeadPlaces {
             over: 0,
             news: false,
             passes: 0,
-        }
+            held: held.clone(),
+        };
+        held.fetch_add(ring.size(), Relaxed);
+        ring
     }
 
     /// Remembers a place that was just unlinked.
@@ -143,7 +162,7 @@ impl DeadPlaces {
         }
         line.last = slot as u16;
         self.filled[class / 64] |= 1 << (class % 64);
-        self.cursor = (slot + 1) % PLACES;
+        self.cursor = if slot + 1 == self.places { 0 } else { slot + 1 };
         if self.cursor.is_multiple_of(BATCH) {
             self.epochs[slot / BATCH] = epochs.advance();
             self.news = true;
@@ -154,6 +173,9 @@ impl DeadPlaces {
     /// shared an epoch with it would stand in the way of all younger places of its size.
     fn begin_batch(&mut self, first: usize) {
         if first == self.ring.len() {
+            if self.ring.is_empty() {
+                self.ring.reserve_exact(self.places);
+            }
             self.ring.resize(first + BATCH, Slot::default());
         }
         for slot in first..first + BATCH {
@@ -163,6 +185,11 @@ impl DeadPlaces {
             }
         }
         self.epochs[first / BATCH] = FILLING;
+    }
+
+    /// Bytes of the ring once it is used, and of the lists' ends.
+    fn size(&self) -> u64 {
+        (self.places * size_of::<Slot>() + size_of::<[Line; CLASSES]>()) as u64
     }
 
     /// Takes a place of `least` to `most` bytes that nobody looks at and that `fits`.
@@ -226,6 +253,12 @@ impl DeadPlaces {
             let bits = self.filled[word] & std::mem::replace(&mut mask, u64::MAX);
             (bits != 0).then(|| word * 64 + bits.trailing_zeros() as usize)
         })
+    }
+}
+
+impl Drop for DeadPlaces {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.size(), Relaxed);
     }
 }
 
@@ -385,7 +418,7 @@ mod tests {
 
     #[test]
     fn a_place_is_given_once_when_its_epoch_is_over() {
-        let (epochs, mut places) = (Epochs::default(), DeadPlaces::new());
+        let (epochs, mut places) = (Epochs::default(), DeadPlaces::new(1 << 30, &Arc::default()));
         let (mut own, mut other) = (epochs.join(), epochs.join());
         own.begin(&epochs);
         other.begin(&epochs);
@@ -404,7 +437,7 @@ mod tests {
 
     #[test]
     fn the_oldest_are_forgotten_and_sizes_are_told_apart() {
-        let (epochs, mut places) = (Epochs::default(), DeadPlaces::new());
+        let (epochs, mut places) = (Epochs::default(), DeadPlaces::new(1 << 30, &Arc::default()));
         let mut own = epochs.join();
         for number in 0..3 * PLACES {
             places.add(place(number, 40 + number % 7 * 4), &epochs);
@@ -425,8 +458,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_ring_takes_is_counted_while_it_lives() {
+        let (epochs, held) = (Epochs::default(), Arc::new(AtomicU64::new(7)));
+        let mut sizes = Vec::new();
+        for (capacity, places) in [(1, PLACES_MIN), (32 << 20, PLACES / 2), (1 << 40, PLACES)] {
+            let mut ring = DeadPlaces::new(capacity, &held);
+            let size = held.load(Relaxed) - 7;
+            (0..2 * PLACES).for_each(|number| ring.add(place(number, 100), &epochs));
+            assert_eq!((ring.ring.len(), ring.ring.capacity()), (places, places));
+            assert_eq!(held.load(Relaxed), 7 + size, "all of it from the beginning");
+            sizes.push(size - (places * size_of::<Slot>()) as u64);
+            drop(ring);
+            assert_eq!(held.load(Relaxed), 7);
+        }
+        assert_eq!(sizes, [size_of::<[Line; CLASSES]>() as u64; 3]);
+    }
+
+    #[test]
     fn the_oldest_are_given_while_the_ring_is_full() {
-        let (epochs, mut places) = (Epochs::default(), DeadPlaces::new());
+        let (epochs, mut places) = (Epochs::default(), DeadPlaces::new(1 << 30, &Arc::default()));
         let mut own = epochs.join();
         (0..PLACES + 1).for_each(|number| places.add(place(number, 100), &epochs));
         own.begin(&epochs);
