@@ -55,9 +55,6 @@ pub const OUTPUT_SLACK: usize = 4 << 10;
 /// Pinned values waiting to be sent at which a session stops serving until some have gone out.
 pub const OUTPUT_PINS_MAX: usize = 64;
 
-/// Ends the prefix of a group of keys that can be flushed together; memcached's `-D` by default.
-pub const GROUP_DELIMITER: u8 = b':';
-
 /// Groups inside groups: delimiters of a key that are looked at.
 pub const GROUP_LEVELS_MAX: usize = 8;
 

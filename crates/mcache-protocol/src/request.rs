@@ -45,7 +45,7 @@ pub enum Request<'b> {
     },
     /// Invalidate what is stored under keys that begin with `prefix`.
     FlushGroup {
-        /// Ends with the delimiter of groups.
+        /// Has to end with the delimiter of groups, which is a setting.
         prefix: &'b [u8],
     },
     /// Which memcached level is spoken.

@@ -184,6 +184,9 @@ fn flush_group<'c, E: StorageEngine>(
     prefix: &[u8],
     context: &'c mut Context<'_, E>,
 ) -> Outcome<ItemOf<'c, E>> {
+    if !context.prefixes.ends(prefix) {
+        return Outcome::Error(WireError::BadPrefix);
+    }
     context.tally().flush();
     if !context.host.flush_allowed() {
         return Outcome::Error(WireError::FlushNotAllowed);

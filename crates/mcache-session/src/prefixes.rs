@@ -50,6 +50,11 @@ impl Prefixes {
         self.counts().clear();
     }
 
+    /// Whether a prefix ends with the delimiter, as those have to that are flushed.
+    pub(crate) fn ends(&self, prefix: &[u8]) -> bool {
+        prefix.last() == Some(&self.delimiter)
+    }
+
     #[inline]
     pub(crate) fn note(&self, key: &[u8], asked: Asked) {
         if self.counting.load(Relaxed) {

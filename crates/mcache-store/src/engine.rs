@@ -66,8 +66,9 @@ pub trait StorageEngine: Send + Sync + Sized + 'static {
     /// negative delay and a moment that has passed mean now. Replaces a flush that is pending.
     fn flush(&self, delay: i64, now: Now);
 
-    /// Invalidates the keys that begin with `prefix`, which ends with
-    /// [`mcache_base::limits::GROUP_DELIMITER`], and were stored until now.
+    /// Invalidates the keys that begin with `prefix` and were stored until now. Its last byte is a
+    /// delimiter: a key's groups end with each of them, as far as
+    /// [`mcache_base::limits::GROUP_LEVELS_MAX`] reaches.
     fn flush_group(&self, prefix: &[u8], now: Now) -> Result<(), TooManyGroups>;
 
     /// Gives back memory of items that nobody can have any more. Called about once a second.

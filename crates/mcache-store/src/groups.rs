@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
 
-use mcache_base::limits::{GROUP_DELIMITER, GROUP_LEVELS_MAX, GROUPS_MAX};
+use mcache_base::limits::{GROUP_LEVELS_MAX, GROUPS_MAX};
 
 /// There are so many flushed groups that no more can be remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,20 +17,33 @@ pub struct TooManyGroups;
 #[derive(Debug, Default)]
 pub struct Groups {
     any: AtomicBool,
-    cutoffs: RwLock<HashMap<Box<[u8]>, u64>>,
+    flushed: RwLock<Flushed>,
+}
+
+/// The flushed groups.
+#[derive(Debug, Default)]
+struct Flushed {
+    /// The bytes that their prefixes end with: one, unless the delimiter was changed.
+    delimiters: Vec<u8>,
+    cutoffs: HashMap<Box<[u8]>, u64>,
 }
 
 impl Groups {
-    /// Flushes the keys that begin with `prefix`, which ends with the delimiter, as of the store
-    /// `newest`.
+    /// Flushes the keys that begin with `prefix`, which ends with a delimiter, as of the store
+    /// `newest`. No key has a group without a name.
     pub fn flush(&self, prefix: &[u8], newest: u64) -> Result<(), TooManyGroups> {
-        let mut cutoffs = self.cutoffs.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(&delimiter) = prefix.last() else { return Ok(()) };
+        let mut flushed = self.flushed.write().unwrap_or_else(PoisonError::into_inner);
+        let Flushed { delimiters, cutoffs } = &mut *flushed;
         if let Some(cutoff) = cutoffs.get_mut(prefix) {
             *cutoff = newest.max(*cutoff);
             return Ok(());
         }
         if cutoffs.len() >= GROUPS_MAX {
             return Err(TooManyGroups);
+        }
+        if !delimiters.contains(&delimiter) {
+            delimiters.push(delimiter);
         }
         cutoffs.insert(prefix.into(), newest);
         self.any.store(true, Relaxed);
@@ -40,7 +53,8 @@ impl Groups {
     /// Forgets the groups that say nothing more: everything stored until `cutoff` is gone.
     pub fn forget(&self, cutoff: u64) {
         if self.any.load(Relaxed) {
-            let mut cutoffs = self.cutoffs.write().unwrap_or_else(PoisonError::into_inner);
+            let mut flushed = self.flushed.write().unwrap_or_else(PoisonError::into_inner);
+            let cutoffs = &mut flushed.cutoffs;
             cutoffs.retain(|_, own| *own > cutoff);
             self.any.store(!cutoffs.is_empty(), Relaxed);
         }
@@ -60,8 +74,9 @@ impl Groups {
 
     #[cold]
     fn look(&self, key: &[u8], stored: u64) -> bool {
-        let cutoffs = self.cutoffs.read().unwrap_or_else(PoisonError::into_inner);
-        let ends = key.iter().enumerate().filter(|&(_, &byte)| byte == GROUP_DELIMITER);
+        let flushed = self.flushed.read().unwrap_or_else(PoisonError::into_inner);
+        let Flushed { delimiters, cutoffs } = &*flushed;
+        let ends = key.iter().enumerate().filter(|(_, byte)| delimiters.contains(byte));
         ends.take(GROUP_LEVELS_MAX)
             .any(|(end, _)| cutoffs.get(&key[..=end]).is_some_and(|&cutoff| stored <= cutoff))
     }
@@ -77,6 +92,8 @@ mod tests {
         assert!(!groups.took(b"a:1", 1));
         groups.flush(b"a:", 5).unwrap();
         groups.flush(b"b:c:", 7).unwrap();
+        groups.flush(b"p/", 5).unwrap();
+        groups.flush(b"", 9).unwrap();
         for (key, stored, gone) in [
             ("a:1", 5, true),
             ("a:1", 6, false),
@@ -87,6 +104,10 @@ mod tests {
             ("b:c:d:e", 7, true),
             ("b:c", 7, false),
             ("x:a:1", 5, false),
+            ("p/a:1", 5, true),
+            ("p/a:1", 6, false),
+            ("p:1", 5, false),
+            ("", 5, false),
         ] {
             assert_eq!(groups.took(key.as_bytes(), stored), gone, "{key} of {stored}");
         }

@@ -48,7 +48,7 @@ pub struct ServerOptions {
     pub settings_report: Vec<StatLine>,
     /// The engine's name, for `stats mcache`.
     pub engine: &'static str,
-    /// What ends a key's prefix for `stats detail`.
+    /// What ends a key's prefix for `stats detail` and `flush_prefix`.
     pub prefix_delimiter: u8,
     /// Whether `stats detail` counts from the start.
     pub count_prefixes: bool,

@@ -43,6 +43,19 @@ fn a_pipeline_is_answered_in_order() {
     }
 }
 
+#[test]
+fn groups_end_with_the_delimiter_that_is_set() {
+    let server = start_with(|options| options.prefix_delimiter = b'/');
+    let mut client = Client::connect(&server);
+    for key in ["a/1", "a/b/2", "a:1", "b/1"] {
+        client.ask(format!("set {key} 0 0 1\r\nx\r\n").as_bytes(), b"STORED\r\n");
+    }
+    client.ask(b"flush_prefix a:\r\n", b"CLIENT_ERROR a prefix ends with the delimiter\r\n");
+    client.ask(b"flush_prefix a/\r\n", b"OK\r\n");
+    let left = b"VALUE a:1 0 1\r\nx\r\nVALUE b/1 0 1\r\nx\r\nEND\r\n";
+    client.ask(b"get a/1 a/b/2 a:1 b/1\r\n", left);
+}
+
 fn digits(n: usize) -> usize {
     n.to_string().len()
 }

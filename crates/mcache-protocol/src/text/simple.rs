@@ -1,6 +1,6 @@
 //! The commands of one line: `delete`, `incr`, `decr`, `touch` and the ones without a key.
 
-use mcache_base::limits::{GROUP_DELIMITER, KEY_MAX};
+use mcache_base::limits::KEY_MAX;
 use mcache_base::number::{parse_i32, parse_u32, parse_u64};
 use mcache_base::operation::{Count, Delete, Fetch};
 
@@ -99,11 +99,7 @@ fn flush_all<'b>(mut tokens: Tokens<'b>, noreply: bool) -> Understood<'b> {
 
 /// `<prefix> [noreply]`
 fn flush_group<'b>(mut tokens: Tokens<'b>) -> Understood<'b> {
-    let prefix = key(&mut tokens, 0)?;
-    match prefix.last() {
-        Some(&GROUP_DELIMITER) => Ok(Request::FlushGroup { prefix }),
-        _ => Err(Mistake::Bad(WireError::BadPrefix)),
-    }
+    Ok(Request::FlushGroup { prefix: key(&mut tokens, 0)? })
 }
 
 /// `<level> [noreply]`

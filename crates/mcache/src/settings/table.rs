@@ -200,7 +200,8 @@ settings! {
     threads_per_udp: u32 = 1, 1 => show::plain;
         stat "num_threads_per_udp";
 
-    /// What ends the prefix of a key for `stats detail`, which then counts from the start.
+    /// What ends the prefix of a key for `flush_prefix` and `stats detail`, which then counts from
+    /// the start.
     stat_key_prefix: u8 = b':', b':' => show::character;
         ["-D"] "DELIMITER" => read::character;
         stat "stat_key_prefix";
