@@ -32,7 +32,7 @@ fn run(habits: Habits, arguments: Vec<OsString>) -> Result<(), Failure> {
         }
     };
     logging::start(settings.verbosity);
-    let engine = lower::engine_options(&settings)?;
+    let (engine, large_pages) = (lower::engine_options(&settings)?, settings.large_pages);
     lower::report(&settings);
     let options = privileges::take(&settings, lower::server_options(&settings)?)?;
     let listeners = Listeners::bind(&options.listeners, options.backlog)
@@ -48,7 +48,12 @@ fn run(habits: Habits, arguments: Vec<OsString>) -> Result<(), Failure> {
         }
         Engine::Segment => SegmentStorageEngine::new(&engine)
             .map_err(privileges::explain_memory)
-            .and_then(|engine| serve(options, listeners, signals, engine, capacity)),
+            .and_then(|engine| {
+                if large_pages {
+                    privileges::use_huge_pages(&engine);
+                }
+                serve(options, listeners, signals, engine, capacity)
+            }),
     }
     .map_err(|error| Failure::system(format!("the server cannot run: {error}")))
 }

@@ -1,8 +1,10 @@
 //! What the process may do: whom it runs as, and how much of the system it may take.
 
 use std::ffi::CString;
+use std::fs;
 use std::io;
 
+use mcache_store::SegmentStorageEngine;
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::unistd::{Uid, User, geteuid, getuid, initgroups, setgid, setuid};
@@ -11,6 +13,9 @@ use rustix::mm::{MlockAllFlags, mlockall};
 use crate::failure::{Failure, NO_USER};
 use crate::options::ServerOptions;
 use crate::settings::{Habits, Settings};
+
+/// Where the system says whether it has huge pages.
+const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
 /// Takes what the server needs and gives up the rest. The options come back with the number of
 /// connections that there is room for.
@@ -110,6 +115,18 @@ pub fn explain_memory(error: io::Error) -> io::Error {
             io::Error::new(error.kind(), mistake)
         }
         _ => error,
+    }
+}
+
+/// Keeps items in huge pages, if the system allows. A refusal is no failure.
+pub fn use_huge_pages(engine: &SegmentStorageEngine) {
+    let allowed = match fs::read_to_string(HUGE_PAGES) {
+        Ok(modes) if modes.contains("[never]") => Err("switched off".into()),
+        Ok(_) => engine.use_huge_pages().map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(why) = allowed {
+        tracing::warn!("-L has no effect: transparent huge pages: {why}");
     }
 }
 

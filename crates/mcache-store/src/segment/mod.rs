@@ -155,6 +155,14 @@ impl SegmentStorageEngine {
         Ok(engine)
     }
 
+    /// Asks the system for huge pages for items. Fails if it has none.
+    ///
+    /// Not for the index: its regions lie far apart and are sparse, so that a huge page of each
+    /// would be far more than the table.
+    pub fn use_huge_pages(&self) -> io::Result<()> {
+        self.arena.memory().use_huge_pages()
+    }
+
     /// Gives segments what the index and the policy leave of the capacity.
     fn balance(&self) {
         let index = self.index.bytes() + (self.index.regions() * PAGE / 2) as u64;

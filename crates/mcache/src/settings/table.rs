@@ -496,10 +496,9 @@ settings! {
         ["-o modern"] => read::on;
         ["-o no_modern"] => read::off;
 
-    /// Use large pages of memory.
+    /// Use large pages of memory for items, where the system has them.
     large_pages: bool = false, false => show::yes_no;
         ["-L" "--enable-largepages"] => read::on;
-        no effect "mcache leaves the size of pages to the system";
 
     /// Give up system calls that are not needed after the start: not built yet.
     drop_privileges: bool = false, false => show::yes_no;
