@@ -42,14 +42,26 @@ pub enum Made {
     Nothing,
 }
 
+/// Who says what becomes of the items that are alive in a segment that is emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judge {
+    /// Nobody: all are kept.
+    Nobody,
+    /// The policy.
+    Policy,
+    /// None is kept: the policy has kept too much for too long.
+    Hangman,
+}
+
 /// Who empties segments: one thread at a time.
 pub struct Reclaimer {
     member: Member,
     /// Where kept items go.
     open: [Option<Open>; QUEUES],
     policy: Box<dyn SegmentPolicy>,
-    /// The last items that were kept for a fragment's sake: their other fragments stay too.
-    settled: VecDeque<u64>,
+    /// The last items that were kept for a fragment's sake, and how many others of their
+    /// fragments stay too before they are judged again.
+    settled: VecDeque<(u64, usize)>,
 }
 
 /// A segment that was taken out of the queues. It goes back whatever ends its emptying: a thread
@@ -77,8 +89,7 @@ struct Emptying<'e> {
     reclaimer: &'e mut Reclaimer,
     counters: &'e EngineCounters,
     now: Now,
-    /// Whether the policy is asked: otherwise all that is alive is kept.
-    judge: bool,
+    judge: Judge,
     /// Bytes that were kept.
     kept: usize,
 }
@@ -106,26 +117,29 @@ impl Reclaimer {
 }
 
 impl SegmentStorageEngine {
-    /// Empties one segment. The caller holds nothing of the arena and no lock.
-    pub(super) fn make_room(&self, now: Now, counters: &EngineCounters) -> Made {
+    /// Empties one segment, and keeps nothing that the policy is asked about if `must` is set.
+    /// The caller holds nothing of the arena and no lock.
+    pub(super) fn make_room(&self, now: Now, counters: &EngineCounters, must: bool) -> Made {
         let mut reclaimer = self.reclaimer();
         if self.pool.has_room(&self.arena, &self.epochs) {
             return Made::Room; // somebody else made it meanwhile
         }
-        self.empty_one(&mut reclaimer, now, counters)
+        let judge = if must { Judge::Hangman } else { Judge::Policy };
+        self.empty_one(&mut reclaimer, judge, now, counters)
     }
 
     /// Empties one segment, whether or not there is room.
     pub(super) fn empty_one(
         &self,
         reclaimer: &mut Reclaimer,
+        judge: Judge,
         now: Now,
         counters: &EngineCounters,
     ) -> Made {
         if self.pool.waits(&self.arena) {
             return Made::Soon;
         }
-        match self.victim(reclaimer) {
+        match self.victim(reclaimer, judge) {
             Some(victim) if self.empty(reclaimer, victim, now, counters) => Made::Room,
             _ => Made::Nothing,
         }
@@ -135,7 +149,7 @@ impl SegmentStorageEngine {
     pub(super) fn empty(
         &self,
         reclaimer: &mut Reclaimer,
-        (victim, judge): (SegmentId, bool),
+        (victim, judge): (SegmentId, Judge),
         now: Now,
         counters: &EngineCounters,
     ) -> bool {
@@ -152,24 +166,31 @@ impl SegmentStorageEngine {
         drop(closed);
         reclaimer.rest();
         taken.emptied = emptied;
-        if judge {
+        if judge != Judge::Nobody {
             self.arena.turnover.fetch_add(u32::from(emptied), Relaxed);
             reclaimer.policy.emptied(&self.view(), queue, kept);
         }
         emptied
     }
 
-    /// The segment to be emptied next, and whether the policy is asked about its items.
-    fn victim(&self, reclaimer: &mut Reclaimer) -> Option<(SegmentId, bool)> {
+    /// The segment to be emptied next: nobody judges the items of one that is worth emptying for
+    /// what is dead in it.
+    fn victim(&self, reclaimer: &mut Reclaimer, judge: Judge) -> Option<(SegmentId, Judge)> {
         let least = if self.evict { DEAD_SHARE_MIN } else { DEAD_SHARE_MIN_KEEPING };
         let size = self.arena.segment_size();
-        let dead = self.pool.best(|id| {
-            let segment = self.arena.segment(id);
-            let dead = size - (segment.live.load(Relaxed) as usize).min(size);
-            (dead * 100 >= least * size && !self.arena.is_pinned(id)).then_some(dead as u32)
+        let dead = (judge != Judge::Hangman).then(|| {
+            self.pool.best(|id| {
+                let segment = self.arena.segment(id);
+                // What was never written is not dead: nothing is gained by moving a large item.
+                let dead = segment.written.load(Relaxed).saturating_sub(segment.live.load(Relaxed));
+                let dead = dead as usize;
+                (dead * 100 >= least * size && !self.arena.is_pinned(id)).then_some(dead as u32)
+            })
         });
-        if let Some(id) = dead {
-            return Some((id, false));
+        // What the dead leave behind is moved, at worst with lists as long as what it frees: not if
+        // something must be gained.
+        if let Some(id) = dead.flatten() {
+            return Some((id, Judge::Nobody));
         }
         if !self.evict {
             return None;
@@ -178,7 +199,7 @@ impl SegmentStorageEngine {
         let held = |id| self.arena.is_pinned(id);
         let take = |queue| self.pool.remove(queue, choice.place, held);
         let others = (0..QUEUES).filter(|&queue| queue != choice.queue);
-        std::iter::once(choice.queue).chain(others).find_map(take).map(|id| (id, true))
+        std::iter::once(choice.queue).chain(others).find_map(take).map(|id| (id, judge))
     }
 
     /// The record that has the fragment at a location in its list, if any still has.
@@ -290,14 +311,15 @@ impl Emptying<'_> {
 
     fn verdict(&mut self, candidate: &Candidate) -> Verdict {
         match self.judge {
-            true => self.reclaimer.policy.judge(candidate),
-            false => Verdict::Keep(candidate.standing),
+            Judge::Policy => self.reclaimer.policy.judge(candidate),
+            Judge::Nobody => Verdict::Keep(candidate.standing),
+            Judge::Hangman => Verdict::Drop,
         }
     }
 
     /// Tells the policy of an item that left to make room.
     fn forget(&mut self, candidate: &Candidate, death: Option<Miss>) {
-        if self.judge && death.is_none() {
+        if self.judge != Judge::Nobody && death.is_none() {
             self.reclaimer.policy.dropped(candidate);
         }
     }
@@ -350,7 +372,7 @@ impl Emptying<'_> {
         drop(region);
         engine.retire(location, record);
         self.kept += size;
-        if self.judge {
+        if self.judge == Judge::Policy {
             let stat =
                 if standing.queue == 0 { Stat::moves_within_lru } else { Stat::moves_to_warm };
             self.counters.add(stat, 1);
@@ -369,16 +391,20 @@ impl Emptying<'_> {
         };
         let owner = engine.record(owner_at);
         let death = engine.death(owner_at, &owner, self.now);
+        let settled = death.is_none() && self.judge != Judge::Hangman && self.is_settled(hash);
+        let others = owner.fragments().count().saturating_sub(1);
         let candidate = self.candidate(owner_at, &owner, hash);
         let verdict = match death {
             Some(_) => Verdict::Drop,
-            None if self.reclaimer.settled.contains(&hash) => Verdict::Keep(candidate.standing),
+            None if settled => Verdict::Keep(candidate.standing),
             None => self.verdict(&candidate),
         };
         if let Verdict::Keep(standing) = verdict {
             match self.keep_fragment(location, fragment, standing) {
                 Kept::Moved => {
-                    self.settle(hash);
+                    if !settled {
+                        self.settle(hash, others);
+                    }
                     return true;
                 }
                 Kept::Gone => return true,
@@ -399,12 +425,26 @@ impl Emptying<'_> {
 
     /// An item that was judged by one fragment is not judged by its others soon after: its marks
     /// are used up.
-    fn settle(&mut self, hash: u64) {
+    fn settle(&mut self, hash: u64, others: usize) {
         let settled = &mut self.reclaimer.settled;
-        if self.judge && !settled.contains(&hash) {
+        if self.judge == Judge::Policy && others > 0 {
             settled.truncate(SETTLED_MAX - 1);
-            settled.push_front(hash);
+            settled.push_front((hash, others));
         }
+    }
+
+    /// Whether an item was judged by another fragment. Not for ever: where all that is stored are
+    /// a few large items, none of them would leave.
+    fn is_settled(&mut self, hash: u64) -> bool {
+        let settled = &mut self.reclaimer.settled;
+        let Some(at) = settled.iter().position(|&(other, _)| other == hash) else {
+            return false;
+        };
+        settled[at].1 -= 1;
+        if settled[at].1 == 0 {
+            settled.remove(at);
+        }
+        true
     }
 
     /// Copies a fragment, then its owner's record with the fragment's new places: it is cut to
@@ -568,7 +608,7 @@ mod tests {
     use std::panic::AssertUnwindSafe;
     use std::sync::Arc;
 
-    use mcache_base::operation::{Delete, Fetch, Store};
+    use mcache_base::operation::{Delete, Fetch, Store, Stored};
 
     use super::*;
     use crate::engine::{Access, EngineOptions, SizeLimit, StorageEngine};
@@ -612,6 +652,19 @@ mod tests {
         }
     }
 
+    /// Keeps everything.
+    struct Hoarder;
+
+    impl SegmentPolicy for Hoarder {
+        fn choose(&mut self, _view: &View) -> Choice {
+            Choice { queue: 0, place: Place::Oldest }
+        }
+
+        fn judge(&mut self, candidate: &Candidate) -> Verdict {
+            Verdict::Keep(candidate.standing)
+        }
+    }
+
     #[test]
     fn a_thread_that_dies_while_it_empties_a_segment_gives_it_back() {
         let policy = eviction::policy("lru").expect("a row");
@@ -624,7 +677,9 @@ mod tests {
             access.store(access.key(key.as_bytes()), &Store::default(), &[b'v'; 100], NOW);
         }
         access.rest();
-        let empty_one = || engine.empty_one(&mut engine.reclaimer(), NOW, &engine.upkeep_counters);
+        let empty_one = || {
+            engine.empty_one(&mut engine.reclaimer(), Judge::Policy, NOW, &engine.upkeep_counters)
+        };
         let in_use = || engine.pool.in_use().into_iter().collect::<HashSet<_>>();
         let before = in_use();
         let sound = std::mem::replace(&mut engine.reclaimer().policy, Box::new(Faulty));
@@ -634,6 +689,26 @@ mod tests {
         }
         engine.reclaimer().policy = sound;
         assert_eq!((engine.epochs.oldest(), empty_one()), (u64::MAX, Made::Room));
+        engine.check();
+    }
+
+    #[test]
+    fn a_store_finds_room_whatever_the_policy_wants_to_keep() {
+        let policy = eviction::policy("s3fifo").expect("a row");
+        let item_size = SizeLimit::Value(0);
+        let options = EngineOptions { capacity: 4 << 20, item_size, evict: true, policy };
+        let engine = Arc::new(SegmentStorageEngine::new(&options).unwrap());
+        engine.reclaimer().policy = Box::new(Hoarder);
+        let mut access = engine.access();
+        for (count, len) in [(14_000, 300), (5, 400_000), (1_000, 10), (40, 9_000)] {
+            let value = vec![b'v'; len];
+            for number in 0..count {
+                let name = format!("{len}:{number}");
+                let key = access.key(name.as_bytes());
+                let stored = access.store(key, &Store::default(), &value, NOW);
+                assert!(matches!(stored, Stored::Stored { .. }), "{stored:?} {name}");
+            }
+        }
         engine.check();
     }
 
@@ -651,7 +726,8 @@ mod tests {
             access.rest();
             let mut reclaimer = engine.reclaimer();
             reclaimer.policy = Box::new(Meddler { access: engine.access(), verdict });
-            let made = engine.empty_one(&mut reclaimer, NOW, &engine.upkeep_counters);
+            let counters = &engine.upkeep_counters;
+            let made = engine.empty_one(&mut reclaimer, Judge::Policy, NOW, counters);
             assert_eq!(made, Made::Room);
             let used = engine.pool.in_use();
             let is_there = access.fetch(key, &Fetch::default(), NOW).is_ok();

@@ -21,6 +21,10 @@ const YIELDS_MAX: usize = 1 << 20;
 /// each turn.
 const TURNS_MAX: usize = 1 << 16;
 
+/// How often a policy may look at all segments for the sake of one store. All use up marks of what
+/// they keep; those of an item in many segments are used up slowly.
+const POLICY_ROUNDS: usize = 4;
+
 /// Of all segments, one in so many may be being filled before threads keep fewer of them open.
 const OPEN_DIVISOR: usize = 8;
 
@@ -133,9 +137,9 @@ impl SegmentAccess {
             {
                 break id;
             }
-            match engine.make_room(now, &self.counters) {
-                // Emptying gains something each time, or has nothing more to give.
-                Made::Room if emptied < 4 * engine.pool.allowed() => emptied += 1,
+            let patience = POLICY_ROUNDS * engine.pool.allowed();
+            match engine.make_room(now, &self.counters, emptied > patience) {
+                Made::Room if emptied < 2 * patience => emptied += 1,
                 Made::Soon if yields < YIELDS_MAX => {
                     yields += 1;
                     std::thread::yield_now();

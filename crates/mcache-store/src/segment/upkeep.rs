@@ -8,7 +8,7 @@ use mcache_base::{ClassStat, Expiry, Now, Stat, slab_class};
 use super::SegmentStorageEngine;
 use super::arena::SegmentId;
 use super::index::Location;
-use super::reclaim::Made;
+use super::reclaim::{Judge, Made};
 use super::record::{FRAGMENT_ENTRY, Record};
 use super::recycle::Closed;
 use crate::engine::StorageEngine;
@@ -31,7 +31,7 @@ impl SegmentStorageEngine {
         self.balance();
         while self.pool.trim(&self.arena, &self.epochs) > 0 {
             let mut reclaimer = self.reclaimer();
-            let made = self.empty_one(&mut reclaimer, now, &counters);
+            let made = self.empty_one(&mut reclaimer, Judge::Policy, now, &counters);
             let more = match made {
                 Made::Room => true,
                 Made::Soon => false,
@@ -66,7 +66,7 @@ impl SegmentStorageEngine {
         };
         let mut reclaimer = self.reclaimer();
         while let Some(id) = self.pool.best(is_dead) {
-            if !self.empty(&mut reclaimer, (id, false), now, counters) {
+            if !self.empty(&mut reclaimer, (id, Judge::Nobody), now, counters) {
                 break; // somebody has just found a use for a place of it
             }
         }
