@@ -28,8 +28,8 @@ pub const REQUEST_BUFFERED_MAX: usize = 16 << 10;
 pub const VALUE_COPIED_MAX: usize = 8 << 10;
 
 /// Bytes of values that are still arriving, all together, that are let in however small the cache
-/// is; otherwise an eighth of its capacity is. Beyond it a store is refused for want of memory,
-/// but for a value that is alone.
+/// is; otherwise three quarters of its capacity are, an eighth without evictions. Beyond it the
+/// value whose bytes have been awaited longest is refused for want of memory.
 pub const STAGED_MIN: u64 = 4 << 20;
 
 /// Values up to this are copied into the answer if so much is pinned already that they can't be.

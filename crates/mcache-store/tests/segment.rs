@@ -476,6 +476,89 @@ fn a_value_of_hundreds_of_mebibytes_is_kept_whole() {
     bench.engine.check();
 }
 
+type Staged = <<SegmentStorageEngine as StorageEngine>::Access as Access>::Reservation;
+
+fn arrive(bench: &Bench<SegmentStorageEngine>, key: &str, len: usize) -> Staged {
+    let key = key.as_bytes();
+    bench.with(|access| access.reserve(access.key(key), &Store::default(), len, NOW)).unwrap()
+}
+
+fn commit(bench: &Bench<SegmentStorageEngine>, key: &str, value: Staged) -> Stored {
+    let store = Store::default();
+    bench.with(|access| access.commit(access.key(key.as_bytes()), &store, value, NOW))
+}
+
+/// Items, index and values that are arriving stay within the limit, but for a few segments that
+/// are emptied and not yet free.
+fn is_within_limit(engine: &SegmentStorageEngine) -> bool {
+    let figures = engine.figures();
+    let figure = |name| figures.iter().find(|(other, _)| *other == name).map_or(0, |(_, n)| *n);
+    let slack = 8 * figure("segment_size");
+    let segments = figure("segments_taken") * figure("segment_size");
+    let beside = figure("staged_bytes") + figure("index_bytes") + figure("policy_bytes");
+    segments + beside <= engine.stat(Stat::limit_maxbytes) + slack
+}
+
+#[test]
+fn half_sent_values_keep_no_other_from_being_stored() {
+    let bench = engine(64 << 20, true);
+    (0..70).for_each(|i| {
+        assert!(is_stored(bench.set(&format!("old-{i}"), &value("old", i, 1_000_000))));
+    });
+    let mut stalled: Vec<_> = Vec::new();
+    for round in 0..400 {
+        let mut half_sent = arrive(&bench, "half", 1_000_000);
+        half_sent.fill(&[b'x'; 200_000]);
+        stalled.push(half_sent);
+        assert!(is_within_limit(&bench.engine), "round {round}");
+        if round % 20 == 19 {
+            for len in [300_000, 1_000_000] {
+                let text = value("k", round, len);
+                let mut arriving = arrive(&bench, "k", len);
+                text.as_bytes().chunks(50_000).for_each(|run| assert!(arriving.fill(run) > 0));
+                assert!(is_stored(commit(&bench, "k", arriving)), "{len} in round {round}");
+                assert!(bench.peek("k", NOW) == Some(text), "{len} in round {round}");
+            }
+        }
+    }
+    let finish = |mut half_sent: Staged| {
+        half_sent.fill(&[b'x'; 800_000]);
+        assert_eq!(half_sent.missing(), 0, "it is taken even if thrown away");
+        commit(&bench, "half", half_sent)
+    };
+    assert!(is_stored(finish(stalled.pop().unwrap())), "the last is still there");
+    assert_eq!(finish(stalled.swap_remove(0)), Stored::Refused(Refusal::NoMemory));
+    drop(stalled);
+    bench.engine.check();
+}
+
+#[test]
+fn long_values_that_arrive_at_once_are_all_stored() {
+    for (capacity, count, len) in [(110 << 20, 3, 20 << 20), (64 << 20, 1, 32 << 20)] {
+        let bench = engine(capacity, true);
+        (0..120).for_each(|i| {
+            assert!(is_stored(bench.set(&format!("old-{i}"), &value("old", i, 1_000_000))));
+        });
+        let keys: Vec<_> = (0..count).map(|i| format!("long-{i}")).collect();
+        let texts: Vec<_> = keys.iter().map(|key| value(key, 0, len)).collect();
+        let mut arriving: Vec<_> = keys.iter().map(|key| arrive(&bench, key, len)).collect();
+        for at in (0..len).step_by(1 << 18) {
+            for (staged, text) in arriving.iter_mut().zip(&texts) {
+                staged.fill(&text.as_bytes()[at..len.min(at + (1 << 18))]);
+                assert!(is_within_limit(&bench.engine), "{at} of {len} in {capacity}");
+            }
+        }
+        for (key, staged) in keys.iter().zip(arriving) {
+            assert!(is_stored(commit(&bench, key, staged)), "{key} of {len} in {capacity}");
+            assert!(is_within_limit(&bench.engine), "{key} of {len} in {capacity}");
+        }
+        for (key, text) in keys.iter().zip(texts) {
+            assert!(bench.peek(key, NOW) == Some(text), "{key} of {len} in {capacity}");
+        }
+        bench.engine.check();
+    }
+}
+
 #[test]
 fn a_thread_that_dies_loses_nothing_that_was_stored() {
     let bench = engine(4 << 20, true);

@@ -289,19 +289,17 @@ impl Access for SegmentAccess {
         key: Key<'_>,
         store: &Store,
         len: usize,
-        _now: Now,
+        now: Now,
     ) -> Result<Staged, Refusal> {
-        let staging = &self.engine.staging;
         match self.engine.admits(key, store.flags, len) {
-            true if staging.is_full() => Err(Refusal::NoMemory),
-            true => Ok(Staged::new(staging, len)),
+            true => Ok(Staged::new(&self.engine, &self.counters, len, now)),
             false => Err(Refusal::TooLarge),
         }
     }
 
     fn commit(&mut self, key: Key<'_>, store: &Store, value: Staged, now: Now) -> Stored {
-        match value.pieces() {
-            Some(pieces) => self.put(key, store, &pieces, now),
+        match value.into_pieces() {
+            Some(pieces) => self.put_arrived(key, store, pieces, now),
             None => Stored::Refused(Refusal::NoMemory),
         }
     }

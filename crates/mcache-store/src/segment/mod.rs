@@ -167,7 +167,7 @@ impl SegmentStorageEngine {
     fn balance(&self) {
         let index = self.index.bytes() + (self.index.regions() * PAGE / 2) as u64;
         let capacity = self.capacity.load(Relaxed);
-        self.staging.allow(capacity);
+        self.staging.allow(capacity, self.evict);
         let beside = index + self.admission.bytes() + self.staged() + self.places.load(Relaxed);
         let table = (self.arena.segment_size() as u64 + 64) as f64;
         let left = capacity.saturating_sub(beside) as f64;
@@ -176,7 +176,7 @@ impl SegmentStorageEngine {
 
     /// Bytes of values that are still arriving, as far as segments make room for them.
     fn staged(&self) -> u64 {
-        self.staging.held().min(self.capacity.load(Relaxed) / staged::CAPACITY_DIVISOR)
+        self.staging.held().min(staged::share(self.capacity.load(Relaxed), self.evict))
     }
 
     /// The record at a location that was found in the index in the caller's epoch.

@@ -6,6 +6,7 @@ use mcache_base::{Key, Now, Stat};
 use super::access::{Class, SegmentAccess};
 use super::fragments::{Fragments, HeldValue};
 use super::publish::{Change, Expected, Present, Sighting, Unpublished};
+use super::staged::Piece;
 use crate::semantics::{self, StorePlan, Write};
 
 impl SegmentAccess {
@@ -23,16 +24,39 @@ impl SegmentAccess {
         self.begin(now);
         match store.mode {
             StoreMode::Append | StoreMode::Prepend => self.splice(key, store, pieces, now),
-            _ => self.put_whole(key, store, pieces, len, now),
+            _ => self.put_whole(key, store, pieces, pieces, len, now),
         }
     }
 
-    /// set, add, replace, cas.
-    fn put_whole(
+    /// Stores a value that has arrived in pieces. If it is long, each is let go as soon as it is
+    /// written: there is one copy of the value at any time.
+    pub(super) fn put_arrived(
+        &mut self,
+        key: Key<'_>,
+        store: &Store,
+        arrived: Vec<Piece>,
+        now: Now,
+    ) -> Stored {
+        let pieces: Vec<&[u8]> = arrived.iter().map(AsRef::as_ref).collect();
+        let len = pieces.iter().map(|piece| piece.len()).sum();
+        let is_spliced = matches!(store.mode, StoreMode::Append | StoreMode::Prepend);
+        if is_spliced || len <= self.engine.arena.inline_max() {
+            return self.put(key, store, &pieces, now);
+        }
+        if !self.engine.admits(key, store.flags, len) {
+            return Stored::Refused(Refusal::TooLarge);
+        }
+        self.begin(now);
+        self.put_whole(key, store, &[], arrived, len, now)
+    }
+
+    /// set, add, replace, cas. The value is given twice: `pieces` if it is short, `long` if not.
+    fn put_whole<P: AsRef<[u8]>>(
         &mut self,
         key: Key<'_>,
         store: &Store,
         pieces: &[&[u8]],
+        long: impl IntoIterator<Item = P>,
         len: usize,
         now: Now,
     ) -> Stored {
@@ -47,7 +71,7 @@ impl SegmentAccess {
         let sighting = seen.map(|location| Sighting { location, epoch: self.member.epoch() });
         let standing = self.engine.standing(key, seen, len, now);
         let class = Class::of(standing.queue, expiry, now);
-        let fragments = match self.cut(class, key, pieces, len, now) {
+        let fragments = match self.cut(class, key, long, len, now) {
             Ok(fragments) => fragments,
             Err(refusal) => return Stored::Refused(refusal),
         };
@@ -184,11 +208,11 @@ impl SegmentAccess {
     }
 
     /// Writes a long value's fragments; `None` for a value that fits its record.
-    fn cut(
+    fn cut<P: AsRef<[u8]>>(
         &mut self,
         class: Class,
         key: Key<'_>,
-        pieces: &[&[u8]],
+        pieces: impl IntoIterator<Item = P>,
         len: usize,
         now: Now,
     ) -> Result<Option<Fragments>, Refusal> {

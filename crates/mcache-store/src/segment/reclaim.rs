@@ -28,6 +28,9 @@ const DEAD_SHARE_MIN: usize = 40;
 /// Without evictions, a segment is emptied if this share of it, in percent, is dead.
 const DEAD_SHARE_MIN_KEEPING: usize = 5;
 
+/// Segments that are emptied at once for each that has memory beyond the limit.
+const WAYS_MAX: usize = 4;
+
 /// Items that are known to have been judged lately.
 const SETTLED_MAX: usize = 32;
 
@@ -126,6 +129,21 @@ impl SegmentStorageEngine {
         }
         let judge = if must { Judge::Hangman } else { Judge::Policy };
         self.empty_one(&mut reclaimer, judge, now, counters)
+    }
+
+    /// Empties segments until no more have memory than may, now that values which are arriving
+    /// take some. What other threads still look at is left to upkeep.
+    #[cold]
+    pub(super) fn give_way(&self, now: Now, counters: &EngineCounters) {
+        self.balance();
+        let excess = self.pool.trim(&self.arena, &self.epochs);
+        // Emptying one may take the room of another for what it keeps.
+        for _ in 0..excess * WAYS_MAX {
+            let made = self.empty_one(&mut self.reclaimer(), now, counters);
+            if made != Made::Room || self.pool.trim(&self.arena, &self.epochs) == 0 {
+                break;
+            }
+        }
     }
 
     /// Empties one segment, whether or not there is room.

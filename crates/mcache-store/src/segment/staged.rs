@@ -1,22 +1,32 @@
 //! Values that are still arriving: held outside the arena, as much of them as has come, and
 //! counted against the capacity.
+//!
+//! While they are held, segments have so much less: each piece evicts what it takes the room of.
+//! Beyond the limit, it is the value whose bytes have been awaited longest that loses its room.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mcache_base::Now;
 use mcache_base::limits::STAGED_MIN;
 
+use super::SegmentStorageEngine;
 use super::memory::Buffer;
 use crate::engine::Reservation;
+use crate::tally::EngineCounters;
 
 /// Room is taken in pieces of this size, so that half a value does not hold room for all of it.
 const PIECE: usize = 64 << 10;
 
-/// Of the capacity, one in so many bytes may be of values that are still arriving.
-pub(super) const CAPACITY_DIVISOR: u64 = 8;
-
 /// Empty pieces that are kept for the next values.
 const SPARE_MAX: usize = 32;
+
+/// Of a capacity, the bytes that may be of values that are still arriving: three quarters if
+/// items can make room for them, an eighth otherwise.
+pub(super) fn share(capacity: u64, evict: bool) -> u64 {
+    if evict { capacity / 4 * 3 } else { capacity / 8 }
+}
 
 /// What the values that are still arriving take together.
 #[derive(Default)]
@@ -24,12 +34,32 @@ pub(super) struct Staging {
     held: AtomicU64,
     limit: AtomicU64,
     spare: Mutex<Vec<Buffer>>,
+    /// Counts what arrives: its readings tell which value has been silent longest.
+    clock: AtomicU64,
+    arriving: Mutex<BTreeMap<u64, Arc<Arriving>>>,
+}
+
+/// The part of an arriving value that others may take away.
+struct Arriving {
+    /// What the clock said when its first bytes came: tells it from all others.
+    id: u64,
+    /// What the clock said when its last bytes came.
+    moved: AtomicU64,
+    /// `None` once the room was needed for others.
+    pieces: Mutex<Option<Vec<Piece>>>,
+}
+
+/// Bytes that have come, counted as long as they are held.
+pub(super) struct Piece {
+    staging: Arc<Staging>,
+    /// `None` only while it is dropped.
+    buffer: Option<Buffer>,
 }
 
 impl Staging {
     /// Sets the limit for a store of `capacity` bytes.
-    pub(super) fn allow(&self, capacity: u64) {
-        self.limit.store((capacity / CAPACITY_DIVISOR).max(STAGED_MIN), Relaxed);
+    pub(super) fn allow(&self, capacity: u64, evict: bool) {
+        self.limit.store(share(capacity, evict).max(STAGED_MIN), Relaxed);
     }
 
     /// Bytes that have come.
@@ -37,85 +67,149 @@ impl Staging {
         self.held.load(Relaxed)
     }
 
-    /// Whether no further value may begin to arrive.
-    pub(super) fn is_full(&self) -> bool {
-        self.held() >= self.limit.load(Relaxed)
-    }
-
-    /// Counts `more` bytes for a value of which `own` have come. A value that is alone may be
-    /// longer than the limit.
-    fn admit(&self, more: u64, own: u64) -> bool {
-        let all = self.held.fetch_add(more, Relaxed) + more;
-        let admitted = all <= self.limit.load(Relaxed) || all == own + more;
-        if !admitted {
-            self.held.fetch_sub(more, Relaxed);
+    /// Counts `more` bytes for a value of which `own` have come, taking the room of others if it
+    /// must. A value that is alone may be longer than the limit.
+    fn admit(&self, more: u64, own: u64, id: u64) {
+        let mut all = self.held.fetch_add(more, Relaxed) + more;
+        while all > self.limit.load(Relaxed) && all > own + more && self.revoke(id) {
+            all = self.held();
         }
-        admitted
     }
 
-    fn piece(&self) -> Option<Buffer> {
-        let spare = self.spare().pop();
-        spare.or_else(|| Buffer::new(PIECE).ok())
+    /// Takes the room of the value that has been silent longest, other than `id`. Returns whether
+    /// there was one.
+    fn revoke(&self, id: u64) -> bool {
+        let mut arriving = self.arriving();
+        let others = arriving.values().filter(|other| other.id != id);
+        let Some(stalled) = others.min_by_key(|other| other.moved.load(Relaxed)) else {
+            return false;
+        };
+        let stalled = stalled.id;
+        let stalled = arriving.remove(&stalled);
+        drop(arriving);
+        drop(stalled.and_then(|stalled| stalled.pieces().take()));
+        true
     }
 
-    fn give_back(&self, pieces: Vec<Buffer>, bytes: u64) {
-        let mut spare = self.spare();
-        for mut piece in pieces {
-            if spare.len() < SPARE_MAX {
-                piece.clear();
-                spare.push(piece);
-            }
-        }
-        self.held.fetch_sub(bytes, Relaxed);
+    fn piece(self: &Arc<Self>) -> Option<Piece> {
+        let spare = lock(&self.spare).pop();
+        let buffer = spare.or_else(|| Buffer::new(PIECE).ok())?;
+        Some(Piece { staging: self.clone(), buffer: Some(buffer) })
     }
 
-    fn spare(&self) -> MutexGuard<'_, Vec<Buffer>> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    fn arriving(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Arriving>>> {
+        lock(&self.arriving)
+    }
+
+    fn tick(&self) -> u64 {
+        self.clock.fetch_add(1, Relaxed)
     }
 }
 
-/// A value that is still arriving. If there is no room for all of it, the rest is taken and
-/// thrown away.
+impl Arriving {
+    fn pieces(&self) -> MutexGuard<'_, Option<Vec<Piece>>> {
+        lock(&self.pieces)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        self.buffer.as_ref().map_or(&[], Buffer::as_slice)
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        let Some(mut buffer) = self.buffer.take() else { return };
+        self.staging.held.fetch_sub(buffer.as_slice().len() as u64, Relaxed);
+        let mut spare = lock(&self.staging.spare);
+        if spare.len() < SPARE_MAX {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    }
+}
+
+/// A value that is still arriving. If its room is needed for others, or there is none, the rest
+/// is taken and thrown away.
 pub struct Staged {
+    room: Option<Room>,
     staging: Arc<Staging>,
-    /// `None` once there was no room.
-    pieces: Option<Vec<Buffer>>,
+    arriving: Arc<Arriving>,
     held: u64,
     missing: usize,
 }
 
+/// What it takes to make room: see [`SegmentStorageEngine::give_way`].
+struct Room {
+    engine: Arc<SegmentStorageEngine>,
+    counters: Arc<EngineCounters>,
+    now: Now,
+}
+
 impl Staged {
-    /// A value of `len` bytes of which none has come.
-    pub(super) fn new(staging: &Arc<Staging>, len: usize) -> Self {
-        Self { staging: staging.clone(), pieces: Some(Vec::new()), held: 0, missing: len }
+    /// A value of `len` bytes of which none has come, for which the engine makes room.
+    pub(super) fn new(
+        engine: &Arc<SegmentStorageEngine>,
+        counters: &Arc<EngineCounters>,
+        len: usize,
+        now: Now,
+    ) -> Self {
+        let mut staged = Self::in_staging(&engine.staging, len);
+        staged.room = Some(Room { engine: engine.clone(), counters: counters.clone(), now });
+        staged
     }
 
-    /// What has come, in order; `None` if there was no room for it.
-    pub(super) fn pieces(&self) -> Option<Vec<&[u8]>> {
-        Some(self.pieces.as_ref()?.iter().map(Buffer::as_slice).collect())
+    fn in_staging(staging: &Arc<Staging>, len: usize) -> Self {
+        let id = staging.tick();
+        let pieces = Mutex::new(Some(Vec::new()));
+        let arriving = Arc::new(Arriving { id, moved: AtomicU64::new(id), pieces });
+        staging.arriving().insert(id, arriving.clone());
+        Self { room: None, staging: staging.clone(), arriving, held: 0, missing: len }
     }
 
-    /// Takes bytes in. Returns `None` if there is no room.
-    fn take(&mut self, mut bytes: &[u8]) -> Option<()> {
-        let pieces = self.pieces.as_mut()?;
+    /// What has come, in order; `None` if its room went to others.
+    pub(super) fn into_pieces(self) -> Option<Vec<Piece>> {
+        self.arriving.pieces().take()
+    }
+
+    /// Takes bytes in. Returns whether a new piece was begun.
+    fn take(&mut self, mut bytes: &[u8]) -> bool {
         let more = bytes.len() as u64;
-        if !self.staging.admit(more, self.held) {
-            return None;
+        self.arriving.moved.store(self.staging.tick(), Relaxed);
+        if self.arriving.pieces().is_none() {
+            return false;
         }
+        self.staging.admit(more, self.held, self.arriving.id);
         self.held += more;
-        while !bytes.is_empty() {
-            let taken = pieces.last_mut().map_or(0, |piece| piece.push(bytes));
+        let mut began = false;
+        let mut pieces = self.arriving.pieces();
+        while let Some(list) = pieces.as_mut()
+            && !bytes.is_empty()
+        {
+            let taken = list.last_mut().map_or(0, |piece| piece.push(bytes));
             bytes = &bytes[taken..];
             if taken == 0 {
-                pieces.push(self.staging.piece()?);
+                match self.staging.piece() {
+                    Some(piece) => list.push(piece),
+                    None => *pieces = None,
+                }
+                began = true;
             }
         }
-        Some(())
+        // What did not get into a piece is not held.
+        self.staging.held.fetch_sub(bytes.len() as u64, Relaxed);
+        began
     }
+}
 
-    fn let_go(&mut self) {
-        let pieces = self.pieces.take().unwrap_or_default();
-        self.staging.give_back(pieces, std::mem::take(&mut self.held));
+impl Piece {
+    fn push(&mut self, bytes: &[u8]) -> usize {
+        self.buffer.as_mut().map_or(0, |buffer| buffer.push(bytes))
     }
 }
 
@@ -127,8 +221,10 @@ impl Reservation for Staged {
     fn fill(&mut self, bytes: &[u8]) -> usize {
         let taken = bytes.len().min(self.missing);
         self.missing -= taken;
-        if self.take(&bytes[..taken]).is_none() {
-            self.let_go();
+        if self.take(&bytes[..taken])
+            && let Some(Room { engine, counters, now }) = &self.room
+        {
+            engine.give_way(*now, counters);
         }
         taken
     }
@@ -136,7 +232,8 @@ impl Reservation for Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        self.let_go();
+        self.staging.arriving().remove(&self.arriving.id);
+        drop(self.arriving.pieces().take());
     }
 }
 
@@ -146,38 +243,45 @@ mod tests {
 
     fn staging() -> Arc<Staging> {
         let staging = Arc::new(Staging::default());
-        staging.allow(0);
+        staging.allow(0, true);
         staging
     }
 
     #[test]
     fn holds_what_has_come_and_no_more_than_its_length() {
         let staging = staging();
-        let mut staged = Staged::new(&staging, 3 * PIECE + 5);
+        let mut staged = Staged::in_staging(&staging, 3 * PIECE + 5);
         let bytes: Vec<u8> = (0..4 * PIECE).map(|n| n as u8).collect();
         assert_eq!(staged.fill(&bytes[..7]), 7);
         assert_eq!((staged.missing(), staging.held()), (3 * PIECE - 2, 7));
         assert_eq!(staged.fill(&bytes[7..]), 3 * PIECE - 2);
         assert_eq!((staged.missing(), staged.fill(b"more")), (0, 0));
-        assert_eq!(staged.pieces().unwrap().concat(), bytes[..3 * PIECE + 5]);
-        drop(staged);
+        let pieces = staged.into_pieces().unwrap();
+        let whole: Vec<u8> = pieces.iter().flat_map(|piece| piece.as_ref()).copied().collect();
+        assert_eq!(whole, bytes[..3 * PIECE + 5]);
+        assert_eq!((staging.held(), staging.arriving().len()), (whole.len() as u64, 0));
+        drop(pieces);
         assert_eq!(staging.held(), 0);
     }
 
     #[test]
-    fn all_values_together_stay_within_the_limit_but_one_alone_need_not() {
+    fn beyond_the_limit_the_value_that_was_silent_longest_loses_its_room() {
         let staging = staging();
         let len = STAGED_MIN as usize;
         let half = vec![1; len / 2];
-        let mut all: Vec<_> = (0..3).map(|_| Staged::new(&staging, len)).collect();
-        for staged in &mut all {
-            assert_eq!(staged.fill(&half), half.len(), "it is taken even if thrown away");
+        let mut all: Vec<_> = (0..3).map(|_| Staged::in_staging(&staging, len)).collect();
+        for (at, bytes) in [(0, &half[1..]), (1, &half), (0, &half[..1]), (2, &half)] {
+            assert_eq!(all[at].fill(bytes), bytes.len());
         }
-        let kept: Vec<_> = all.iter().map(|staged| staged.pieces().is_some()).collect();
-        assert_eq!((kept, staging.is_full()), (vec![true, true, false], true));
+        assert!(staging.held() <= STAGED_MIN);
+        let kept = all.iter().map(|staged| staged.arriving.pieces().is_some());
+        assert_eq!(kept.collect::<Vec<_>>(), [true, false, true]);
+        assert_eq!(all[1].fill(&half), half.len(), "it is taken even if thrown away");
+        assert!(all.remove(1).into_pieces().is_none());
         drop(all);
-        let mut alone = Staged::new(&staging, 2 * len);
+        assert_eq!(staging.held(), 0);
+        let mut alone = Staged::in_staging(&staging, 2 * len);
         (0..4).for_each(|_| assert_eq!(alone.fill(&half), half.len()));
-        assert_eq!(alone.pieces().unwrap().concat().len(), 2 * len);
+        assert_eq!(alone.into_pieces().map(|pieces| pieces.len() * PIECE), Some(2 * len));
     }
 }
