@@ -75,6 +75,10 @@ pub const RECEIVE_SOME: usize = 16 << 10;
 /// more of its requests have arrived. Below it they wait for the answers of its next turns.
 pub const OUTPUT_LOW_WATER: usize = 16 << 10;
 
+/// Bytes of answers in a turn at which a report or a list ends it, however few requests that were:
+/// they cost much more than a request for an item, and others wait meanwhile.
+pub const REPORTED_PER_TURN: usize = 4 << 10;
+
 /// Memory of empty output queues that a worker keeps for its next answers, in bytes.
 pub const OUTPUTS_KEPT_MAX: usize = 1 << 20;
 

@@ -1,6 +1,6 @@
 //! A connection's conversation: decode, execute, encode, until the bytes run out.
 
-use mcache_base::limits::{KEY_MAX, REQUEST_BUFFERED_MAX};
+use mcache_base::limits::{KEY_MAX, REPORTED_PER_TURN, REQUEST_BUFFERED_MAX};
 use mcache_base::{ClassCounters, Counters, Now, Outgoing};
 use mcache_protocol::output::Mark;
 use mcache_protocol::{
@@ -116,6 +116,8 @@ struct Arriving<R> {
 enum Step {
     /// So many bytes are done with.
     Consumed(usize),
+    /// So many bytes are done with, and a report was given, or a part of one.
+    Reported(usize),
     /// So many bytes are done with, and the session waits.
     Wait(usize, Next),
 }
@@ -153,6 +155,7 @@ impl<E: StorageEngine> Session<E> {
         context: &mut Context<'_, E>,
     ) -> Served {
         let mut consumed = 0;
+        let owed = out.bytes().len();
         let mut turn =
             Turn { answered: out.mark(), ahead: Lookahead::new(), scratch: [0; KEY_MAX] };
         let mut left = context.requests_per_turn;
@@ -182,6 +185,12 @@ impl<E: StorageEngine> Session<E> {
             };
             match step {
                 Step::Consumed(bytes) => consumed += bytes,
+                Step::Reported(bytes) => {
+                    consumed += bytes;
+                    if out.bytes().len() - owed >= REPORTED_PER_TURN {
+                        left = 0;
+                    }
+                }
                 Step::Wait(bytes, next) => return Served { consumed: consumed + bytes, next },
             }
         }
@@ -265,7 +274,7 @@ impl<E: StorageEngine> Session<E> {
             }
             Reply::Close => return Step::Wait(size, Next::Close),
         }
-        Step::Consumed(size)
+        Step::Reported(size)
     }
 
     /// Sends more of a list.
@@ -275,7 +284,7 @@ impl<E: StorageEngine> Session<E> {
         {
             self.state = State::Command;
         }
-        Step::Consumed(0)
+        Step::Reported(0)
     }
 
     /// Serves a store whose head has arrived: at once if its value is there too.
