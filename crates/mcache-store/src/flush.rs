@@ -1,6 +1,7 @@
 //! flush_all: everything that was stored until a moment is gone, without a walk over the items.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mcache_base::{Expiry, Now};
@@ -16,6 +17,8 @@ pub struct Flush {
     is_pending: AtomicBool,
     pending: Mutex<Option<Expiry>>,
     groups: Groups,
+    /// Flushes that have happened, of everything or of a group.
+    count: AtomicU64,
 }
 
 impl Flush {
@@ -39,7 +42,9 @@ impl Flush {
         prefix: &[u8],
         newest: impl FnOnce() -> u64,
     ) -> Result<(), TooManyGroups> {
-        self.groups.flush(prefix, newest())
+        self.groups.flush(prefix, newest())?;
+        self.count.fetch_add(1, Release);
+        Ok(())
     }
 
     /// Turns a pending flush whose moment has come into an immediate one. Every operation has to
@@ -68,9 +73,15 @@ impl Flush {
         self.cutoff.load(Relaxed) > 0 || self.groups.any()
     }
 
+    /// How many flushes have happened. Who sees one counted sees what it took.
+    pub fn count(&self) -> u64 {
+        self.count.load(Acquire)
+    }
+
     fn cut(&self, newest: u64) {
         self.cutoff.fetch_max(newest, Relaxed);
         self.groups.forget(newest);
+        self.count.fetch_add(1, Release);
     }
 
     fn pending(&self) -> MutexGuard<'_, Option<Expiry>> {

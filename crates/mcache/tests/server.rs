@@ -74,6 +74,19 @@ fn a_peer_that_closes_mid_value_leaves_nothing() {
 }
 
 #[test]
+fn the_gauges_follow_a_flush() {
+    let server = start();
+    let mut client = Client::connect(&server);
+    for number in 0..500 {
+        client.ask(format!("set {number} 0 0 1\r\nv\r\n").as_bytes(), b"STORED\r\n");
+    }
+    client.ask(b"flush_all\r\n", b"OK\r\n");
+    client.ask(b"set later 0 0 1\r\nv\r\n", b"STORED\r\n");
+    until(|| client.stat("curr_items") == 1 && client.stat("bytes") < 1_000);
+    client.ask(b"get later\r\n", b"VALUE later 0 1\r\nv\r\nEND\r\n");
+}
+
+#[test]
 fn a_peer_that_never_reads_is_held_back_and_the_others_are_served() {
     let server = start_with(|options| options.threads = 1);
     let value = vec![b'v'; 100_000];

@@ -141,6 +141,19 @@ impl Pool {
         queue.remove(at?)
     }
 
+    /// Takes at most `most` full segments out that are wanted.
+    pub fn remove_some(&self, most: usize, wanted: impl Fn(SegmentId) -> bool) -> Vec<SegmentId> {
+        let mut removed = Vec::new();
+        for queue in &mut self.lock().queues {
+            queue.retain(|&id| {
+                let goes = removed.len() < most && wanted(id);
+                removed.extend(goes.then_some(id));
+                !goes
+            });
+        }
+        removed
+    }
+
     /// Takes the segment out for which `worth` is highest, if it is for any.
     pub fn best(&self, worth: impl Fn(SegmentId) -> Option<u32>) -> Option<SegmentId> {
         let mut inner = self.lock();
@@ -212,6 +225,23 @@ impl Pool {
             inner.taken -= 1;
         }
         inner.taken.saturating_sub(allowed)
+    }
+
+    /// Gives the memory of at most `most` free segments back, as long as more than `spare` are.
+    pub fn release_idle(&self, spare: usize, most: usize, arena: &Arena, epochs: &Epochs) {
+        let mut inner = self.lock();
+        inner.free_from_limbo(arena, epochs);
+        let kept = spare.max(inner.free.len().saturating_sub(most)).min(inner.free.len());
+        let idle = inner.free.split_off(kept);
+        drop(inner); // stores go on meanwhile
+        for &id in &idle {
+            // SAFETY: a free segment's records can't be reached, its epoch is over, and nobody
+            // takes it, as no list has it.
+            unsafe { arena.release(id) };
+        }
+        let mut inner = self.lock();
+        inner.taken -= idle.len();
+        inner.released.extend(idle);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -15,6 +15,7 @@ use super::pool::Taker;
 use super::publish::is_near;
 use super::record::{ALIGN, FRAGMENT_ENTRY, Record, fragment_size};
 use super::recycle::Closed;
+use super::upkeep::Sweep;
 use crate::eviction::{Candidate, QUEUES, SegmentPolicy, Standing, Verdict};
 use crate::observer::Evicted;
 use crate::tally::{EngineCounters, Leaving, Why};
@@ -65,6 +66,8 @@ pub struct Reclaimer {
     /// The last items that were kept for a fragment's sake, and how many others of their
     /// fragments stay too before they are judged again.
     settled: VecDeque<(u64, usize)>,
+    /// What upkeep goes on with.
+    pub(super) sweep: Sweep,
 }
 
 /// A segment that was taken out of the queues. It goes back whatever ends its emptying: a thread
@@ -105,6 +108,7 @@ impl Reclaimer {
             open: [const { None }; QUEUES],
             policy,
             settled: VecDeque::new(),
+            sweep: Sweep::default(),
         }
     }
 

@@ -1,7 +1,7 @@
-//! What is done about once a second, and what tests verify: expired items are buried, sparse
-//! index pages and memory over the limit given back.
+//! What is done about once a second, and what tests verify: expired and flushed items are buried,
+//! sparse index pages, idle memory and memory over the limit given back.
 
-use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 
 use mcache_base::{ClassStat, Expiry, Now, Stat, slab_class};
 
@@ -18,6 +18,30 @@ use crate::tally::{EngineCounters, Why};
 /// earliest, so that one with items of many times is not walked every second.
 const WALK_AGAIN_MS: u64 = 1_000;
 
+/// Bytes of segments that are walked, or given back, in one run at most; where the memory limit
+/// is high, its [`RUN_DIVISOR`]th part.
+const RUN_BYTES: usize = 128 << 20;
+
+/// A run does at most this part of all segments, unless they are small.
+const RUN_DIVISOR: usize = 8;
+
+/// Segments that are walked before others may make room.
+const BATCH: usize = 16;
+
+/// This part of the segments keeps its memory while it is free.
+const SPARE_DIVISOR: usize = 8;
+
+/// What upkeep goes on with in its next run.
+#[derive(Default)]
+pub(super) struct Sweep {
+    /// The flushes that all segments were marked for.
+    marked: u64,
+    /// The flushes to mark them for once an epoch is over, and the epoch.
+    flushes: Option<(u64, u64)>,
+    /// The segment to walk next, if its turn has come.
+    next: SegmentId,
+}
+
 impl SegmentStorageEngine {
     /// Gives back what nobody can have any more.
     pub(super) fn upkeep(&self, now: Now) {
@@ -26,9 +50,12 @@ impl SegmentStorageEngine {
         for region in 0..self.index.regions() {
             self.index.lock_region(region).shrink(self);
         }
-        self.bury_expired(now, &counters);
+        self.mark_flushed();
+        self.bury_dead(now, &counters);
         self.empty_dead(now, &counters);
         self.balance();
+        let spare = self.pool.allowed() / SPARE_DIVISOR;
+        self.pool.release_idle(spare, self.run_max(), &self.arena, &self.epochs);
         while self.pool.trim(&self.arena, &self.epochs) > 0 {
             let mut reclaimer = self.reclaimer();
             let made = self.empty_one(&mut reclaimer, Judge::Policy, now, &counters);
@@ -43,41 +70,84 @@ impl SegmentStorageEngine {
         }
     }
 
-    /// Walks the segments in which an item may have expired.
-    fn bury_expired(&self, now: Now, counters: &EngineCounters) {
-        // While the reclaimer is held no segment is emptied, so none is used again meanwhile.
-        let mut reclaimer = self.reclaimer();
-        reclaimer.begin(&self.epochs);
-        for id in self.pool.in_use() {
-            let segment = self.arena.segment(id);
-            if segment.expires_ms.load(Relaxed) <= now.clock_ms {
-                counters.add(Stat::lru_crawler_starts, 1);
-                self.bury_expired_in(id, now, counters);
-            }
+    /// Has every segment walked after a flush. A store that was numbered before the flush may
+    /// still be writing: the segments are marked when all threads have gone on.
+    fn mark_flushed(&self) {
+        let sweep = &mut self.reclaimer().sweep;
+        let flushes = self.flush.count();
+        if sweep.flushes.is_none() && flushes > sweep.marked {
+            sweep.flushes = Some((flushes, self.epochs.advance()));
         }
-        reclaimer.rest();
+        let Some((flushes, epoch)) = sweep.flushes else { return };
+        if epoch < self.epochs.oldest() {
+            for id in self.pool.in_use() {
+                self.arena.segment(id).expires_ms.store(0, Release);
+            }
+            (sweep.marked, sweep.flushes) = (flushes, None);
+        }
+    }
+
+    /// Walks the segments in which an item may have expired or been flushed: each in its turn,
+    /// as many as a run may.
+    fn bury_dead(&self, now: Now, counters: &EngineCounters) {
+        let mut left = self.run_max();
+        while left > 0 {
+            // While the reclaimer is held no segment is emptied, so none is used again meanwhile.
+            let mut reclaimer = self.reclaimer();
+            let due = self.due(reclaimer.sweep.next, BATCH.min(left), now);
+            let Some(last) = due.last() else { return };
+            reclaimer.sweep.next = last.wrapping_add(1);
+            counters.add(Stat::lru_crawler_starts, u64::from(left == self.run_max()));
+            reclaimer.begin(&self.epochs);
+            due.iter().for_each(|&id| self.bury_dead_in(id, now, counters));
+            reclaimer.rest();
+            left -= due.len();
+        }
+    }
+
+    /// At most `most` segments whose items may be dead, those from `first` on before others.
+    fn due(&self, first: SegmentId, most: usize, now: Now) -> Vec<SegmentId> {
+        let is_due =
+            |id: &SegmentId| self.arena.segment(*id).expires_ms.load(Relaxed) <= now.clock_ms;
+        let turn = |id: &SegmentId| id.wrapping_sub(first);
+        let mut due = self.pool.in_use();
+        due.retain(is_due);
+        if due.len() > most {
+            due.select_nth_unstable_by_key(most, turn);
+            due.truncate(most);
+        }
+        due.sort_unstable_by_key(turn);
+        due
+    }
+
+    /// How many segments one run does something with.
+    fn run_max(&self) -> usize {
+        (RUN_BYTES / self.arena.segment_size()).max(self.pool.allowed() / RUN_DIVISOR)
     }
 
     /// Empties the segments in which nothing is alive: their memory is free before it is needed.
     fn empty_dead(&self, now: Now, counters: &EngineCounters) {
         let is_dead = |id| {
             let live = self.arena.segment(id).live.load(Relaxed);
-            (live == 0 && !self.arena.is_pinned(id)).then_some(0)
+            live == 0 && !self.arena.is_pinned(id)
         };
-        let mut reclaimer = self.reclaimer();
-        while let Some(id) = self.pool.best(is_dead) {
-            if !self.empty(&mut reclaimer, (id, Judge::Nobody), now, counters) {
-                break; // somebody has just found a use for a place of it
+        loop {
+            let mut reclaimer = self.reclaimer();
+            let dead = self.pool.remove_some(BATCH, is_dead);
+            let mut is_empty = |&id| self.empty(&mut reclaimer, (id, Judge::Nobody), now, counters);
+            // Somebody may just have found a use for a place of one.
+            if dead.is_empty() || !dead.iter().fold(true, |all, id| is_empty(id) && all) {
+                return;
             }
         }
     }
 
-    fn bury_expired_in(&self, id: SegmentId, now: Now, counters: &EngineCounters) {
+    fn bury_dead_in(&self, id: SegmentId, now: Now, counters: &EngineCounters) {
         let _closed = Closed::new(&self.arena, id);
         let expires_ms = &self.arena.segment(id).expires_ms;
         expires_ms.swap(u64::MAX, AcqRel); // see `Arena::note_expiry`
         let mut next_ms = u64::MAX;
-        // SAFETY: the reclaimer is held, see `bury_expired`, and the segment closed.
+        // SAFETY: the reclaimer is held, see `bury_dead`, and the segment closed.
         unsafe {
             self.arena.walk(id, |location, record| {
                 if record.is_dead() || record.is_fragment() {
