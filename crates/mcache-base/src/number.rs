@@ -65,11 +65,28 @@ impl Digits {
 }
 
 /// Appends `number` to `out`.
-#[inline]
+#[inline(always)]
 pub fn push_u64(out: &mut Vec<u8>, number: u64) {
-    if number < 10 {
-        return out.push(b'0' + number as u8); // flags, mostly
+    match number {
+        0..10 => out.push(b'0' + number as u8), // flags, mostly
+        10..10_000 => push_short(out, number),  // lengths, mostly
+        _ => push_long(out, number),
     }
+}
+
+/// Appends a number of at most four digits, all of them in one word.
+#[inline]
+fn push_short(out: &mut Vec<u8>, number: u64) {
+    let (high, low) = (number as u32 / 100, number as u32 % 100);
+    let word = (high / 10) | (high % 10) << 8 | (low / 10) << 16 | (low % 10) << 24;
+    let zeros = usize::from(number < 1000) + usize::from(number < 100);
+    let word = (word | u32::from_le_bytes(*b"0000")) >> (8 * zeros);
+    out.extend_from_slice(&word.to_le_bytes());
+    out.truncate(out.len() - zeros);
+}
+
+#[inline(never)]
+fn push_long(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(Digits::new(number).as_bytes());
 }
 
@@ -83,6 +100,16 @@ mod tests {
             let digits = Digits::new(number);
             assert_eq!(digits.as_bytes(), number.to_string().as_bytes());
             assert_eq!(parse_u64(digits.as_bytes()), Some(number));
+        }
+    }
+
+    #[test]
+    fn appends_what_it_prints() {
+        let mut out = Vec::new();
+        for number in [0, 9, 10, 99, 100, 101, 999, 1000, 1234, 9999, 10_000, u64::MAX] {
+            out.clear();
+            push_u64(&mut out, number);
+            assert_eq!(out, number.to_string().as_bytes());
         }
     }
 

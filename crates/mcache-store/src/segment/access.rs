@@ -95,7 +95,7 @@ impl SegmentAccess {
     }
 
     /// Begins an operation: nothing of the arena is held from before.
-    #[inline]
+    #[inline(always)] // two loads, mostly
     pub(super) fn begin(&mut self, now: Now) {
         if self.member.begin(&self.engine.epochs) {
             self.give_up_all(); // somebody took what this thread was filling
@@ -109,10 +109,9 @@ impl SegmentAccess {
         key: Key<'_>,
         now: Now,
     ) -> (Option<Present>, Result<Found<'_>, Miss>) {
-        let Some(location) = self.engine.find(key) else {
+        let Some((location, record)) = self.engine.find(key) else {
             return (None, Err(Miss::Absent));
         };
-        let record = self.engine.record(location);
         if let Some(why) = self.engine.death(location, &record, now) {
             self.drop_dead(key, location, why);
             return (None, Err(why));
@@ -136,6 +135,7 @@ impl SegmentAccess {
     }
 
     /// A fetch that changes more than marks.
+    #[inline(never)]
     fn fetch_and_change(
         &mut self,
         key: Key<'_>,
@@ -248,7 +248,7 @@ impl Access for SegmentAccess {
         }
     }
 
-    #[inline]
+    #[inline(always)] // most fetches are plain, which is known where they are made
     fn fetch(
         &mut self,
         key: Key<'_>,
@@ -259,10 +259,10 @@ impl Access for SegmentAccess {
             return self.fetch_and_change(key, fetch, now);
         }
         self.begin(now);
-        let Some(location) = self.engine.find(key) else {
+        let Some((location, found)) = self.engine.find(key) else {
             return Err(Miss::Absent);
         };
-        if fetch.compete && self.engine.record(location).is_stale() {
+        if fetch.compete && found.is_stale() {
             return self.fetch_and_change(key, fetch, now);
         }
         let record = self.engine.record(location);

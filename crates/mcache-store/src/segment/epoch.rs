@@ -85,6 +85,7 @@ impl Member {
         now != self.current && self.move_to(now)
     }
 
+    #[inline(never)]
     fn move_to(&mut self, now: u64) -> bool {
         let rested = std::mem::replace(&mut self.current, now) == RESTING;
         let Announced { epoch, was_visited } = &*self.announced;

@@ -11,7 +11,7 @@
 
 use std::io;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU8, AtomicU32, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 use super::memory::{CellArray, Cells, prefetch};
 
@@ -20,6 +20,9 @@ pub type Location = u32;
 
 /// Slots in a bucket: 12 locations and 12 tags fill a cache line but for 4 bytes.
 const SLOTS: usize = 12;
+
+/// Tags in a word of a bucket, so that as many are compared at once.
+const TAGS_IN_WORD: usize = 8;
 
 /// Load at which a region grows: two choices of 12 slots rarely overflow below it.
 const LOAD_MAX: f64 = 0.93;
@@ -38,12 +41,50 @@ const BUCKETS_MIN: u32 = 64;
 #[repr(C, align(64))]
 pub struct Bucket {
     locations: [AtomicU32; SLOTS],
-    tags: [AtomicU8; SLOTS],
-    spare: AtomicU32,
+    /// The slots' tags, the first in the lowest byte. The last four bytes are spare.
+    tags: [AtomicU64; 2],
 }
 
 // SAFETY: a bucket is made of atomic integers.
 unsafe impl Cells for Bucket {}
+
+impl Bucket {
+    /// A bit for each slot whose tag is `tag`, and perhaps for some that have others: slots 0 to 7
+    /// in the lowest bits of the bytes, 8 to 11 in bit 4 of the first bytes.
+    #[inline(always)]
+    fn marks(&self, tag: u8) -> u64 {
+        let [low, high] = &self.tags;
+        let (low, high) = (alike(low.load(Relaxed), tag), alike(high.load(Relaxed), tag));
+        low >> 7 | u64::from(high as u32) >> 3
+    }
+
+    fn tag(&self, slot: usize) -> u8 {
+        let word = self.tags[slot / TAGS_IN_WORD].load(Relaxed);
+        (word >> (slot % TAGS_IN_WORD * 8)) as u8
+    }
+
+    /// Changes a tag; the bucket's region is locked.
+    fn set_tag(&self, slot: usize, tag: u8) {
+        let (word, shift) = (&self.tags[slot / TAGS_IN_WORD], slot % TAGS_IN_WORD * 8);
+        let others = word.load(Relaxed) & !(0xff << shift);
+        word.store(others | u64::from(tag) << shift, Relaxed);
+    }
+}
+
+/// Marks the bytes of `word` that are `byte` in their highest bits. A byte behind a marked one
+/// may be marked too.
+#[inline]
+fn alike(word: u64, byte: u8) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let differing = word ^ (ONES * u64::from(byte));
+    differing.wrapping_sub(ONES) & !differing & (ONES << 7)
+}
+
+/// The slot that a bit of [`Bucket::marks`] stands for.
+#[inline(always)]
+fn slot_of(bit: usize) -> usize {
+    bit / 8 + bit % 8 * 2
+}
 
 /// A region's lock, version and size, on a cache line of its own.
 #[derive(Default)]
@@ -129,10 +170,10 @@ impl Index {
         loop {
             let version = region.version.load(Acquire);
             if version & 1 == 0 {
-                for bucket in self.candidates(hash) {
-                    if let Some((_, location)) = self.search(bucket, tag_of(hash), &mut is_it) {
-                        return Some(location);
-                    }
+                let [first, second] = self.candidates(hash);
+                let mut search = |bucket| self.search(bucket, tag_of(hash), &mut is_it);
+                if let Some((_, location)) = search(first).or_else(|| search(second)) {
+                    return Some(location);
                 }
                 fence(Acquire);
                 if region.version.load(Relaxed) == version {
@@ -202,7 +243,7 @@ impl Index {
         [base + first as usize, base + second as usize]
     }
 
-    #[inline]
+    #[inline(always)] // a few instructions around those of `is_it`
     fn search(
         &self,
         bucket: usize,
@@ -210,13 +251,14 @@ impl Index {
         is_it: &mut impl FnMut(Location) -> bool,
     ) -> Option<(usize, Location)> {
         let bucket = &self.buckets.as_ref()[bucket];
-        for slot in 0..SLOTS {
-            if bucket.tags[slot].load(Relaxed) == tag {
-                let location = bucket.locations[slot].load(Acquire);
-                if location != 0 && is_it(location) {
-                    return Some((slot, location));
-                }
+        let mut marks = bucket.marks(tag);
+        while marks != 0 {
+            let slot = slot_of(marks.trailing_zeros() as usize);
+            let location = bucket.locations[slot].load(Acquire);
+            if location != 0 && is_it(location) {
+                return Some((slot, location));
             }
+            marks &= marks - 1;
         }
         None
     }
@@ -308,7 +350,7 @@ impl Locked<'_> {
                 fault = Some(format!("location {location} stands twice"));
             } else if !self.index.candidates(hash).contains(&place.bucket) {
                 fault = Some(format!("location {location} stands in a bucket not its own"));
-            } else if self.bucket(place.bucket).tags[place.slot].load(Relaxed) != tag_of(hash) {
+            } else if self.bucket(place.bucket).tag(place.slot) != tag_of(hash) {
                 fault = Some(format!("location {location} has another's tag"));
             }
         });
@@ -384,7 +426,7 @@ impl Locked<'_> {
     #[inline]
     fn fill(&self, place: Place, tag: u8, location: Location) {
         let bucket = self.bucket(place.bucket);
-        bucket.tags[place.slot].store(tag, Relaxed);
+        bucket.set_tag(place.slot, tag);
         bucket.locations[place.slot].store(location, Release);
     }
 

@@ -22,6 +22,7 @@ pub struct SegmentItem<'a> {
 }
 
 impl<'a> SegmentItem<'a> {
+    #[inline(always)] // so that what nobody asks is not worked out
     pub(super) fn new(
         engine: &'a Arc<SegmentStorageEngine>,
         location: Location,

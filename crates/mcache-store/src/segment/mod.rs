@@ -208,13 +208,20 @@ impl SegmentStorageEngine {
     }
 
     /// Finds a key's record, dead or alive, without a lock.
-    #[inline]
-    fn find(&self, key: Key<'_>) -> Option<Location> {
-        self.index.find(key.hash, |location| self.is_key(location, key.bytes))
+    #[inline(always)] // it is what a get is about
+    fn find(&self, key: Key<'_>) -> Option<(Location, Record<'_>)> {
+        let mut found = None;
+        let location = self.index.find(key.hash, |location| {
+            let record = self.record(location);
+            let is_it = record.key() == key.bytes;
+            found = is_it.then_some(record);
+            is_it
+        })?;
+        Some((location, found?))
     }
 
     /// Why nobody can have a record's item any more, if so.
-    #[inline]
+    #[inline(always)]
     fn death(&self, location: Location, record: &Record<'_>, now: Now) -> Option<Miss> {
         if self.flush.took_any() {
             let sequence = record.sequence(self.arena.base_of(location));

@@ -64,7 +64,10 @@ impl SegmentAccess {
         let mut decided = self.decide(key, store, now);
         let (seen, expiry) = match &decided {
             Ok((Some(present), write)) => (Some(present.location), write.attributes.expiry),
-            Ok((None, write)) if is_plain => (self.engine.find(key), write.attributes.expiry),
+            Ok((None, write)) if is_plain => {
+                let seen = self.engine.find(key).map(|(location, _)| location);
+                (seen, write.attributes.expiry)
+            }
             Ok((None, write)) => (None, write.attributes.expiry),
             Err(answer) => return *answer,
         };

@@ -754,8 +754,8 @@ mod tests {
             let used = engine.pool.in_use();
             let is_there = access.fetch(key, &Fetch::default(), NOW).is_ok();
             assert_eq!(is_there, verdict != Verdict::Drop);
-            if let Some(location) = engine.find(key) {
-                for (part, _) in engine.record(location).fragments() {
+            if let Some((_, record)) = engine.find(key) {
+                for (part, _) in record.fragments() {
                     let id = engine.arena.segment_of(part);
                     assert!(used.contains(&id), "a fragment in {id}, which was emptied");
                 }

@@ -196,7 +196,7 @@ impl SegmentStorageEngine {
                     } else {
                         items += 1;
                         sizes += self.size_of(record) as u64;
-                        let found = self.find(self.hasher.key(record.key()));
+                        let found = self.find(self.hasher.key(record.key())).map(|found| found.0);
                         assert_eq!(found, Some(location), "a live record stands in the index");
                         listed.extend(self.check_list(record));
                     }
