@@ -4,13 +4,13 @@ use mcache_base::limits::KEY_MAX;
 use mcache_base::operation::Store;
 use mcache_base::{Item, Now};
 
-use crate::ahead;
+use crate::ahead::{self, Ahead, PlainGet};
 use crate::binary;
 use crate::meta;
 use crate::outcome::{Outcome, WireError};
 use crate::output::Output;
 use crate::request::Request;
-use crate::style::Style;
+use crate::style::{Style, TextStyle};
 use crate::text;
 
 /// Which protocols a listener speaks.
@@ -110,13 +110,20 @@ impl Codec {
         self.text.decode(input, scratch)
     }
 
-    /// Collects keys that the next requests are about, as far as that is cheap to tell. A hint.
+    /// Collects keys that the next requests are about, as far as that is cheap to tell.
     #[inline]
-    pub fn ahead<'b>(&self, input: &'b [u8], keys: &mut [&'b [u8]]) -> usize {
+    pub fn ahead<'b>(&self, input: &'b [u8], keys: &mut [Ahead<'b>]) -> usize {
         match self.binary {
             Some(is_binary) => ahead::keys(input, is_binary, self.in_list(), keys),
             None => 0,
         }
+    }
+
+    /// Steps over a get that was told ahead and begins where the decoder stands; it needs no
+    /// decoding then. Returns how to answer it.
+    #[inline]
+    pub fn step_over(&mut self, get: &PlainGet) -> Option<TextStyle> {
+        self.text.step_over(get)
     }
 
     /// Whether the last request was one of a list that goes on: its answers are one answer, and

@@ -15,10 +15,12 @@ pub mod outcome;
 #[allow(clippy::indexing_slicing)] // its own positions, never the peer's numbers
 pub mod output;
 pub mod request;
+mod scan;
 pub mod style;
 pub mod text;
 pub mod verbs;
 
+pub use ahead::{Ahead, PlainGet};
 pub use codec::{Codec, Decoded, KeyScratch, Protocols};
 pub use meta::encode_key;
 pub use outcome::{Outcome, StatLine, WireError};

@@ -48,26 +48,42 @@ impl<P: Pin> Output<P> {
     /// Appends an item's value: copied if small, held by reference if large. Returns `false`, and
     /// appends nothing, if it can't be held and is too large to be copied for a reader who may
     /// never read: then it is to be told as a miss.
-    #[inline]
+    #[inline(always)] // the item stays where it is
     #[must_use]
     pub fn push_value<I: Item<Pin = P>>(&mut self, item: &I) -> bool {
         let len = item.value_len();
         if len > VALUE_COPIED_MAX {
-            if let Some(pin) = item.pin() {
-                self.pins.push((self.bytes.len(), pin));
-                return true;
-            }
-            if len > VALUE_COPIED_UNPINNED_MAX {
-                return false;
-            }
+            return self.push_large(item);
         }
-        let mut offset = 0;
-        while offset < len {
+        let run = item.value_at(0);
+        self.bytes.extend_from_slice(run);
+        if run.len() < len {
+            self.push_from(item, run.len());
+        }
+        true
+    }
+
+    #[inline(never)]
+    fn push_large<I: Item<Pin = P>>(&mut self, item: &I) -> bool {
+        if let Some(pin) = item.pin() {
+            self.pins.push((self.bytes.len(), pin));
+            return true;
+        }
+        let is_kept = item.value_len() <= VALUE_COPIED_UNPINNED_MAX;
+        if is_kept {
+            self.push_from(item, 0);
+        }
+        is_kept
+    }
+
+    /// Copies an item's value from `offset` on.
+    #[inline(never)]
+    fn push_from<I: Item<Pin = P>>(&mut self, item: &I, mut offset: usize) {
+        while offset < item.value_len() {
             let run = item.value_at(offset);
             self.bytes.extend_from_slice(run);
             offset += run.len();
         }
-        true
     }
 
     /// Whether so much waits to be sent that the session should stop serving: `high_water` bytes,

@@ -2,22 +2,43 @@
 
 use mcache_base::Key;
 use mcache_base::limits::REQUESTS_AHEAD;
-use mcache_protocol::Codec;
+use mcache_protocol::{Ahead, Codec, PlainGet, TextStyle};
 use mcache_store::Access;
 
 /// Keys that were looked ahead at, in the order in which they will be asked for.
 pub(crate) struct Lookahead<'b> {
+    seen: [Ahead<'b>; REQUESTS_AHEAD],
+    /// The same with their hashes.
     keys: [Key<'b>; REQUESTS_AHEAD],
     len: usize,
     next: usize,
+    /// Where in the input the look was taken.
+    at: usize,
     /// Bytes of the input that have to be done with before it is worth looking again.
     until: usize,
+}
+
+/// A get that needs no decoding.
+pub(crate) struct Get<'b> {
+    pub(crate) key: Key<'b>,
+    pub(crate) style: TextStyle,
+    /// It is the first key of its line.
+    pub(crate) begins: bool,
+    /// Bytes of its request.
+    pub(crate) size: usize,
 }
 
 impl<'b> Lookahead<'b> {
     /// Nothing looked at.
     pub(crate) fn new() -> Self {
-        Self { keys: [Key { bytes: &[], hash: 0 }; REQUESTS_AHEAD], len: 0, next: 0, until: 0 }
+        Self {
+            seen: [Ahead::default(); REQUESTS_AHEAD],
+            keys: [Key { bytes: &[], hash: 0 }; REQUESTS_AHEAD],
+            len: 0,
+            next: 0,
+            at: 0,
+            until: 0,
+        }
     }
 
     /// Looks ahead again if all that was seen has been asked for. `at` is where in the input
@@ -36,19 +57,28 @@ impl<'b> Lookahead<'b> {
     }
 
     fn look_again<A: Access>(&mut self, codec: &Codec, rest: &'b [u8], at: usize, access: &mut A) {
-        let mut found = [&[][..]; REQUESTS_AHEAD];
-        let count = codec.ahead(rest, &mut found);
-        (self.len, self.next) = (0, 0);
-        // A lone request gains nothing from being looked at twice.
-        if count < 2 {
-            self.until = at + 1;
-            return;
+        self.len = codec.ahead(rest, &mut self.seen);
+        (self.next, self.at, self.until) = (0, at, at + 1);
+        for (key, seen) in self.keys.iter_mut().zip(&self.seen[..self.len]) {
+            *key = access.key(seen.key);
         }
-        for (slot, bytes) in self.keys.iter_mut().zip(&found[..count]) {
-            *slot = access.key(bytes);
+        // A lone request gains nothing: what it reads is asked for at once.
+        if self.len > 1 {
+            access.prefetch(&self.keys[..self.len]);
         }
-        self.len = count;
-        access.prefetch(&self.keys[..count]);
+    }
+
+    /// The get at `at`, if it was told whole: `codec` has stepped over it.
+    #[inline]
+    pub(crate) fn get(&mut self, at: usize, codec: &mut Codec) -> Option<Get<'b>> {
+        let key = *self.keys[..self.len].get(self.next)?;
+        let get @ PlainGet { from, end, begins, .. } = self.seen[self.next].get?;
+        if self.at + from != at {
+            return None;
+        }
+        let style = codec.step_over(&get)?;
+        self.next += 1;
+        Some(Get { key, style, begins, size: end - from })
     }
 
     /// The key with its hash, which is known if it was looked ahead at.

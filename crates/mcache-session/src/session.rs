@@ -1,8 +1,10 @@
 //! A connection's conversation: decode, execute, encode, until the bytes run out.
 
 use mcache_base::limits::{KEY_MAX, REPORTED_PER_TURN, REQUEST_BUFFERED_MAX};
+use mcache_base::operation::Fetch;
 use mcache_base::{ClassCounters, Counters, Now, Outgoing};
 use mcache_protocol::output::Mark;
+use mcache_protocol::text::encode_get;
 use mcache_protocol::{
     Codec, Decoded, KeyScratch, Outcome, Output, Protocols, Request, Style, WireError,
 };
@@ -11,8 +13,8 @@ use mcache_store::{Access, Reservation, StorageEngine};
 use crate::admin::{Reply, admin};
 use crate::dump::Dump;
 use crate::events::{Events, Kinds};
-use crate::execute::{ItemOf, ReservationOf, Value, execute, refuse, store};
-use crate::lookahead::Lookahead;
+use crate::execute::{ItemOf, ReservationOf, Value, execute, fetch, refuse, store};
+use crate::lookahead::{Get, Lookahead};
 use crate::tally::Tally;
 use crate::{Host, Prefixes, reports};
 
@@ -177,7 +179,10 @@ impl<E: StorageEngine> Session<E> {
             let step = match self.state {
                 State::Command => {
                     turn.ahead.look(&self.codec, rest, consumed, context.access);
-                    self.command(rest, &mut turn, out, context)
+                    match turn.ahead.get(consumed, &mut self.codec) {
+                        Some(get) => plain_get(&get, rest, &mut turn.answered, out, context),
+                        None => self.command(rest, &mut turn, out, context),
+                    }
                 }
                 State::Value(_) => self.value(rest, out, context),
                 State::Skip(left) => self.skip(left, rest.len()),
@@ -393,6 +398,24 @@ impl<E: StorageEngine> Session<E> {
     fn swallow(&mut self, bytes: u64) {
         self.state = if bytes == 0 { State::Command } else { State::Skip(bytes) };
     }
+}
+
+/// Serves a get that needs no decoding.
+#[inline]
+fn plain_get<E: StorageEngine>(
+    get: &Get<'_>,
+    rest: &[u8],
+    answered: &mut Mark,
+    out: &mut Output<E::Pin>,
+    context: &mut Context<'_, E>,
+) -> Step {
+    if get.begins {
+        *answered = out.mark();
+        context.note_command(rest);
+    }
+    let found = fetch(get.key, &Fetch::default(), true, context);
+    encode_get(get.style, found.as_ref().ok().map(|hit| &hit.item), out);
+    Step::Consumed(get.size)
 }
 
 /// Whether the bytes after a text value are its line end. Binary values have none.

@@ -2,6 +2,7 @@
 
 use mcache_base::limits::LINE_MAX;
 
+use crate::ahead::PlainGet;
 use crate::codec::{Decoded, KeyScratch};
 use crate::meta;
 use crate::outcome::WireError;
@@ -49,6 +50,12 @@ impl Decoder {
             State::Keys(list) => keys::next(self, list, input, 0),
             State::SkipLine => self.skip_line(input),
         }
+    }
+
+    /// Steps over a get that was told ahead, if it is what comes next. Returns how to answer it.
+    #[inline]
+    pub fn step_over(&mut self, get: &PlainGet) -> Option<TextStyle> {
+        keys::step_over(self, get)
     }
 
     /// Whether a key list goes on.

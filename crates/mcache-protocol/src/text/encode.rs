@@ -1,12 +1,16 @@
 //! Outcomes to lines.
 
-use mcache_base::number::push_u64;
+use mcache_base::limits::VALUE_COPIED_MAX;
+use mcache_base::number::{U64_DIGITS_MAX, push_u64};
 use mcache_base::operation::{Counted, Deleted, Stored};
 use mcache_base::{Item, Pin};
 
 use crate::outcome::{Outcome, StatLine, WireError};
 use crate::output::Output;
 use crate::style::{TextHit, TextStyle};
+
+/// Most bytes of a found item's answer beside key and value.
+const BESIDE_MAX: usize = b"VALUE    \r\n\r\nEND\r\n".len() + 3 * U64_DIGITS_MAX;
 
 /// Says `outcome` in classic text.
 #[inline]
@@ -18,11 +22,7 @@ pub fn encode<I: Item>(style: TextStyle, outcome: &Outcome<I>, out: &mut Output<
         (Outcome::Hit(hit), TextHit::Value { with_cas, last }) => {
             value(&hit.item, with_cas, last, out);
         }
-        (Outcome::Miss(_) | Outcome::Done, TextHit::Value { last, .. }) => {
-            if last {
-                out.push(b"END\r\n");
-            }
-        }
+        (Outcome::Miss(_) | Outcome::Done, TextHit::Value { last, .. }) => no_value(last, out),
         (Outcome::Hit(_), TextHit::Touched) => out.push(b"TOUCHED\r\n"),
         (Outcome::Miss(_), TextHit::Touched) => out.push(b"NOT_FOUND\r\n"),
         (Outcome::Stored(stored), _) => store(*stored, out),
@@ -33,27 +33,45 @@ pub fn encode<I: Item>(style: TextStyle, outcome: &Outcome<I>, out: &mut Output<
     }
 }
 
-/// `VALUE <key> <flags> <bytes>[ <cas unique>]`, the data block, and `END` if it is the last.
+/// Says what came of a plain get.
 #[inline]
+pub fn encode_get<I: Item>(style: TextStyle, item: Option<&I>, out: &mut Output<I::Pin>) {
+    match (style.hit, item) {
+        (TextHit::Value { with_cas, last }, Some(item)) => value(item, with_cas, last, out),
+        (TextHit::Value { last, .. }, None) => no_value(last, out),
+        (TextHit::Touched, _) => {}
+    }
+}
+
+/// `VALUE <key> <flags> <bytes>[ <cas unique>]`, the data block, and `END` if it is the last.
+#[inline(always)] // the item stays where it is
 fn value<I: Item>(item: &I, with_cas: bool, last: bool, out: &mut Output<I::Pin>) {
     let mark = out.mark();
+    let (key, value_len) = (item.key(), item.value_len());
     let line = out.bytes();
+    line.reserve(key.len() + value_len.min(VALUE_COPIED_MAX) + BESIDE_MAX);
     line.extend_from_slice(b"VALUE ");
-    line.extend_from_slice(item.key());
+    line.extend_from_slice(key);
     line.push(b' ');
     push_u64(line, u64::from(item.flags()));
     line.push(b' ');
-    push_u64(line, item.value_len() as u64);
+    push_u64(line, value_len as u64);
     if with_cas {
         line.push(b' ');
         push_u64(line, item.cas());
     }
     line.extend_from_slice(b"\r\n");
     if out.push_value(item) {
-        out.push(b"\r\n");
-    } else {
-        out.rollback(mark);
+        out.push(if last { b"\r\nEND\r\n" } else { b"\r\n" });
+        return;
     }
+    out.rollback(mark);
+    no_value(last, out);
+}
+
+/// Nothing, and `END` if it is the last.
+#[inline]
+fn no_value<P: Pin>(last: bool, out: &mut Output<P>) {
     if last {
         out.push(b"END\r\n");
     }

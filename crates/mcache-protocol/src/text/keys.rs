@@ -9,6 +9,7 @@ use mcache_base::number::parse_i32;
 use mcache_base::operation::Fetch;
 use memchr::memchr2;
 
+use crate::ahead::PlainGet;
 use crate::codec::Decoded;
 use crate::outcome::WireError;
 use crate::request::Request;
@@ -30,6 +31,12 @@ impl List {
     #[inline]
     pub(super) fn new(with_cas: bool, touch: Option<i64>) -> Self {
         Self { with_cas, touch, begun: false }
+    }
+
+    /// The same, when one of its keys was handed out.
+    #[inline]
+    fn begun(self) -> Self {
+        Self { begun: true, ..self }
     }
 
     #[inline]
@@ -111,7 +118,7 @@ pub(super) fn next<'b>(
         LineEnd::Absent | LineEnd::Unknown => (false, behind.len()),
     };
     if !last {
-        decoder.state = State::Keys(List { begun: true, ..list });
+        decoder.state = State::Keys(list.begun());
     }
     let fetch = Fetch { touch: list.touch, ..Fetch::default() };
     Decoded::Request {
@@ -119,6 +126,18 @@ pub(super) fn next<'b>(
         style: list.style(last).into(),
         size: input.len() - left,
     }
+}
+
+/// Steps over a key that was told ahead, if it is the next one. Returns how to answer it.
+#[inline]
+pub(super) fn step_over(decoder: &mut Decoder, get: &PlainGet) -> Option<TextStyle> {
+    let list = match decoder.state {
+        State::Line if get.begins => List::new(get.with_cas, None),
+        State::Keys(list) if !get.begins && list.touch.is_none() => list,
+        _ => return None,
+    };
+    decoder.state = if get.last { State::Line } else { State::Keys(list.begun()) };
+    Some(list.style(get.last))
 }
 
 /// The line ended where a key could have been.

@@ -2,6 +2,8 @@
 
 use memchr::memchr;
 
+use crate::scan::space;
+
 /// A whole line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Line<'b> {
@@ -63,9 +65,7 @@ impl<'b> Iterator for Tokens<'b> {
             self.0 = text;
             return None;
         }
-        // Tokens are short: a plain loop beats a call that can search kilobytes.
-        let end = text.iter().position(|byte| *byte == b' ');
-        let (token, rest) = text.split_at(end.unwrap_or(text.len()));
+        let (token, rest) = text.split_at(space(text));
         self.0 = rest;
         Some(token)
     }

@@ -8,7 +8,7 @@ mod simple;
 mod storage;
 
 pub use decode::Decoder;
-pub use encode::encode;
+pub use encode::{encode, encode_get};
 
 pub(crate) use decode::refused_unless;
 pub(crate) use encode::error;

@@ -143,7 +143,7 @@ impl SegmentStorageEngine {
         let excess = self.pool.trim(&self.arena, &self.epochs);
         // Emptying one may take the room of another for what it keeps.
         for _ in 0..excess * WAYS_MAX {
-            let made = self.empty_one(&mut self.reclaimer(), now, counters);
+            let made = self.empty_one(&mut self.reclaimer(), Judge::Policy, now, counters);
             if made != Made::Room || self.pool.trim(&self.arena, &self.epochs) == 0 {
                 break;
             }
