@@ -268,13 +268,15 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     /// is to tell is told.
     fn serve_watcher(&mut self, id: ConnectionId) {
         let Some(Some(connection)) = self.connections.get_mut(id.0) else { return };
-        connection.waits = Waits::Events;
+        if !matches!(connection.waits, Waits::Sent | Waits::SentLast(_)) {
+            connection.waits = Waits::Events; // else it was told something while it was queued
+        }
         connection.entry.is_now(State::Watching);
         match connection.discard(id, &mut self.driver, &mut self.buffer) {
             Turn::Gone(reason) => self.close(id, reason),
             Turn::More => {
-                self.tell(id);
                 self.make_ready(id);
+                self.tell(id);
             }
             _ => self.tell(id),
         }

@@ -236,6 +236,13 @@ pub fn agrees_but_for_evictions<E: StorageEngine>(
         } else if let Step::Finish = step {
             model.arriving.borrow_mut().pop_front();
         }
+        // What was to be cleared or marked, and finds no room for that, is deleted.
+        if let (false, Step::Delete(_, delete, _), Some(key)) =
+            (options.evict, step, step.key(&subject))
+            && (delete.clear.is_some() || delete.invalidate)
+        {
+            reconcile(&subject, &model, &key, now);
+        }
         if number % check_every == 0 || number == program.len() {
             subject.check();
         }

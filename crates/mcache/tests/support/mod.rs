@@ -105,7 +105,11 @@ impl Client {
         let mut report = Vec::new();
         let mut chunk = [0; 4096];
         while !report.ends_with(b"END\r\n") {
-            let n = self.stream.read(&mut chunk).unwrap();
+            let n = match self.stream.read(&mut chunk) {
+                // The kernel may interrupt a thread on behalf of the server's rings.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                read => read.unwrap(),
+            };
             assert!(n > 0, "the report was cut: {}", String::from_utf8_lossy(&report));
             report.extend_from_slice(&chunk[..n]);
         }
