@@ -29,6 +29,7 @@ const UNSAFE: &[&str] = &[
     "crates/mcache-store/src/segment/pool.rs",
     "crates/mcache-store/src/segment/publish.rs",
     "crates/mcache-store/src/segment/reclaim.rs",
+    "crates/mcache-store/src/segment/reclaim/fragments.rs",
     "crates/mcache-store/src/segment/record.rs",
     "crates/mcache-store/src/segment/recycle.rs",
     "crates/mcache-store/src/segment/upkeep.rs",

@@ -134,9 +134,12 @@ impl SegmentStorageEngine {
         loop {
             let mut reclaimer = self.reclaimer();
             let dead = self.pool.remove_some(BATCH, is_dead);
-            let mut is_empty = |&id| self.empty(&mut reclaimer, (id, Judge::Nobody), now, counters);
-            // Somebody may just have found a use for a place of one.
-            if dead.is_empty() || !dead.iter().fold(true, |all, id| is_empty(id) && all) {
+            let mut go_on = !dead.is_empty();
+            for id in dead {
+                // Somebody may just have found a use for a place of it.
+                go_on &= self.empty(&mut reclaimer, (id, Judge::Nobody), now, counters);
+            }
+            if !go_on {
                 return;
             }
         }
