@@ -48,6 +48,7 @@ impl Server {
             drivers.iter().map(|driver| Mailbox::new(driver.waker())).collect();
         let found = listeners.sockets().collect();
         let shared = Arc::new(Shared::new(options, io, found));
+        shared.watch.heed_log(); // before the first connection comes
         let datagrams = listeners.take_datagrams();
         let udp = if datagrams.is_empty() { None } else { Some(Datagrams::new(datagrams)?) };
         let own: Vec<_> = udp.iter().map(Datagrams::waker).chain([listeners.waker()]).collect();
@@ -68,7 +69,6 @@ impl Server {
         }
         let observer = shared.clone();
         engine.observe(observer.clone());
-        observer.watch.heed_log();
         server.spawn("logger".to_owned(), move || observer.watch.run(&observer, &mailboxes))?;
         server.spawn("maintenance".to_owned(), move || {
             while shared.sleep(MAINTENANCE) {
