@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::TOPICS;
-use crate::play::Feed;
 use crate::transcript::Server;
 
 /// A kind of server, ready to be started as often as there are transcripts.
@@ -26,6 +25,15 @@ pub trait House: Sync {
 
     /// Starts a fresh one. `Ok(None)` if it cannot have these options.
     fn start(&self, options: &[String]) -> Result<Option<Box<dyn Started>>, String>;
+}
+
+/// How the bytes of a request are fed to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feed {
+    /// At once.
+    Whole,
+    /// One by one. Of a very long request the two ends; what is between in odd pieces.
+    Bytes,
 }
 
 /// A started server; dropping it stops it.

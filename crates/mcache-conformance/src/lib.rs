@@ -15,9 +15,9 @@ mod transcript;
 
 use std::path::{Path, PathBuf};
 
-pub use house::{Connection, House, Received, Started};
+pub use house::{Connection, Feed, House, Received, Started};
 pub use memory::{Memory, Quiet, memory_houses};
-pub use play::{Feed, Report, play, play_all};
+pub use play::{Report, play, play_all};
 pub use process::{Program, Serving, Transport};
 pub use transcript::{Server, Transcript};
 

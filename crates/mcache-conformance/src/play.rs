@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::house::{Connection, House, Received, Started};
+use crate::house::{Connection, Feed, House, Received, Started};
 use crate::pattern::{Bindings, Comparison, show};
 use crate::transcript::{Action, Answer, Difference, Step, Transcript};
 
@@ -24,15 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a connection whose answer was wrong must be silent before the next step.
 const SILENCE: Duration = Duration::from_millis(200);
-
-/// How the bytes of a request are fed to the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Feed {
-    /// At once.
-    Whole,
-    /// One by one. Of a very long request the two ends; what is between in odd pieces.
-    Bytes,
-}
 
 /// What came of playing transcripts in one house.
 #[derive(Debug, Default)]

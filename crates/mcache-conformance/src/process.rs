@@ -12,8 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::datagrams::Datagrams;
-use crate::house::{Connection, House, Received, Started};
-use crate::play::Feed;
+use crate::house::{Connection, Feed, House, Received, Started};
 use crate::transcript::Server;
 use crate::{DATAGRAM_TOPICS, TOPICS};
 

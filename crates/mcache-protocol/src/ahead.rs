@@ -169,7 +169,7 @@ fn word(rest: &[u8]) -> (&[u8], &[u8]) {
 mod tests {
     use mcache_base::operation::Fetch;
 
-    use crate::codec::Decoded;
+    use crate::decoded::Decoded;
     use crate::request::Request;
     use crate::text;
 

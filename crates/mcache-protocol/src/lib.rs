@@ -10,6 +10,7 @@ mod ahead;
 pub mod binary;
 pub mod codec;
 pub mod datagram;
+mod decoded;
 mod meta;
 pub mod outcome;
 #[allow(clippy::indexing_slicing)] // its own positions, never the peer's numbers
@@ -21,7 +22,8 @@ pub mod text;
 pub mod verbs;
 
 pub use ahead::{Ahead, PlainGet};
-pub use codec::{Codec, Decoded, KeyScratch, Protocols};
+pub use codec::{Codec, Protocols};
+pub use decoded::{Decoded, KeyScratch};
 pub use meta::encode_key;
 pub use outcome::{Outcome, StatLine, WireError};
 pub use output::Output;

@@ -8,9 +8,9 @@ use mcache_base::slab_class;
 use mcache_protocol::{Admin, Outcome, WireError};
 use mcache_store::StorageEngine;
 
+use crate::context::Context;
 use crate::dump::{Classes, Dump, List};
 use crate::host::{ClockMove, is_on};
-use crate::session::Context;
 
 /// The answer to a command that is not about one item.
 pub(crate) enum Reply<I> {

@@ -13,8 +13,7 @@ use mcache_protocol::{
 };
 use mcache_store::{Access, StorageEngine};
 
-use crate::execute::ItemOf;
-use crate::session::Context;
+use crate::context::{Context, ItemOf};
 
 /// Bytes of one row of `stats sizes`.
 const SIZE_BUCKET: usize = 32;

@@ -5,17 +5,11 @@ use mcache_base::{Key, MEMCACHED_LEVEL};
 use mcache_protocol::{Outcome, Request, Style, WireError};
 use mcache_store::{Access, StorageEngine, TooManyGroups};
 
-use crate::events::{Kinds, Seen};
+use crate::context::{Context, ItemOf, ReservationOf};
+use crate::events::Kinds;
 use crate::lookahead::Lookahead;
 use crate::prefixes::Asked;
-use crate::session::Context;
 use crate::tally;
-
-/// An engine's handle on an item.
-pub(crate) type ItemOf<'c, E> = <<E as StorageEngine>::Access as Access>::Item<'c>;
-
-/// An engine's room for a value that is still arriving.
-pub(crate) type ReservationOf<E> = <<E as StorageEngine>::Access as Access>::Reservation;
 
 /// A value to be stored.
 pub(crate) enum Value<'b, R> {
@@ -153,31 +147,6 @@ pub(crate) fn refuse<'c, E: StorageEngine>(
     context.tally().refused(key.len(), how.flags, sent, refusal);
     context.note_store(key, how, 0, Stored::Refused(refusal));
     Outcome::Stored(Stored::Refused(refusal))
-}
-
-impl<E: StorageEngine> Context<'_, E> {
-    /// Looks at what lies under a key before an operation, if somebody watches such events.
-    #[inline]
-    fn look(&mut self, key: Key<'_>, kinds: Kinds) -> Option<Seen> {
-        let events = self.events;
-        events.wanted.meet(kinds).then(|| events.look(self.access, key, self.now)).flatten()
-    }
-
-    /// Counts a store by its key's prefix.
-    #[inline]
-    pub(crate) fn note_set(&self, key: &[u8], style: &Style<'_>) {
-        if !style.is_meta() {
-            self.prefixes.note(key, Asked::Set);
-        }
-    }
-
-    /// Tells of a store of `sent` bytes, if somebody watches stores.
-    #[inline]
-    fn note_store(&self, key: &[u8], how: &Store, sent: usize, stored: Stored) {
-        if self.events.wanted.meet(Kinds::MUTATIONS) {
-            self.events.stored(key, how, sent, stored, self.now);
-        }
-    }
 }
 
 fn flush_all<'c, E: StorageEngine>(

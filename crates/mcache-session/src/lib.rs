@@ -1,6 +1,7 @@
 //! A cache with no sockets: a function from bytes to bytes.
 
 mod admin;
+mod context;
 mod dump;
 pub mod events;
 mod execute;
@@ -11,7 +12,8 @@ mod reports;
 mod session;
 mod tally;
 
+pub use context::Context;
 pub use events::{EventLog, Events, Kinds};
 pub use host::{ClockMove, Host};
 pub use prefixes::Prefixes;
-pub use session::{Awaited, Context, Next, Served, Session};
+pub use session::{Awaited, Next, Served, Session};

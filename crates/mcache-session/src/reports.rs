@@ -7,9 +7,9 @@ use mcache_protocol::{Outcome, StatLine, Style, WireError};
 use mcache_store::StorageEngine;
 
 use crate::admin::{Reply, line};
+use crate::context::Context;
 use crate::dump::{Classes, Dump, List};
 use crate::host::{Host, is_on};
-use crate::session::Context;
 
 /// The rows of `stats items`: name, what counts it, what has to be in force for it.
 ///

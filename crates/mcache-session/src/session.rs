@@ -2,7 +2,7 @@
 
 use mcache_base::limits::{KEY_MAX, REPORTED_PER_TURN, REQUEST_BUFFERED_MAX};
 use mcache_base::operation::Fetch;
-use mcache_base::{ClassCounters, Counters, Now, Outgoing};
+use mcache_base::{Now, Outgoing};
 use mcache_protocol::output::Mark;
 use mcache_protocol::text::encode_get;
 use mcache_protocol::{
@@ -11,36 +11,12 @@ use mcache_protocol::{
 use mcache_store::{Access, Reservation, StorageEngine};
 
 use crate::admin::{Reply, admin};
+use crate::context::{Context, ItemOf, ReservationOf};
 use crate::dump::Dump;
-use crate::events::{Events, Kinds};
-use crate::execute::{ItemOf, ReservationOf, Value, execute, fetch, refuse, store};
+use crate::events::Kinds;
+use crate::execute::{Value, execute, fetch, refuse, store};
 use crate::lookahead::{Get, Lookahead};
-use crate::tally::Tally;
-use crate::{Host, Prefixes, reports};
-
-/// What a session needs for one turn.
-pub struct Context<'a, E: StorageEngine> {
-    /// The cache.
-    pub engine: &'a E,
-    /// The worker's way into it.
-    pub access: &'a mut E::Access,
-    /// The time of this turn.
-    pub now: Now,
-    /// The counters of the worker whose turn it is.
-    pub counters: &'a Counters,
-    /// Its counters of the size classes.
-    pub classes: &'a ClassCounters,
-    /// The server's counts by prefix.
-    pub prefixes: &'a Prefixes,
-    /// The server around the session.
-    pub host: &'a dyn Host,
-    /// Who watches, and where it is told.
-    pub events: Events<'a>,
-    /// Requests to serve before other sessions get their turn.
-    pub requests_per_turn: usize,
-    /// Bytes of answers that wait to be sent at which the session stops serving.
-    pub output_high_water: usize,
-}
+use crate::reports;
 
 /// What came of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,22 +98,6 @@ enum Step {
     Reported(usize),
     /// So many bytes are done with, and the session waits.
     Wait(usize, Next),
-}
-
-impl<'a, E: StorageEngine> Context<'a, E> {
-    /// Tells of the command at the front of `rest`, if somebody watches commands.
-    #[inline]
-    fn note_command(&self, rest: &[u8]) {
-        if self.events.wanted.meet(Kinds::COMMANDS) {
-            self.events.command(rest);
-        }
-    }
-
-    /// Where this turn's requests are counted.
-    #[inline]
-    pub(crate) fn tally(&self) -> Tally<'a> {
-        Tally { counters: self.counters, classes: self.classes }
-    }
 }
 
 impl<E: StorageEngine> Session<E> {

@@ -33,7 +33,7 @@ impl<W: Wake> Acceptor<W> {
 
     /// Accepts until the server is to stop.
     pub fn run(mut self) -> io::Result<()> {
-        while !self.shared.is_stopping() {
+        while !self.shared.stop.is_asked() {
             if !self.shared.options.refuse_at_once && self.is_at_limit() {
                 self.wait_for_room();
                 continue;
@@ -81,7 +81,8 @@ impl<W: Wake> Acceptor<W> {
     /// Leaves the connections waiting until one that is open ends.
     fn wait_for_room(&self) {
         let since = self.shared.connections.suspend();
-        while self.is_at_limit() && self.shared.sleep(Duration::from_millis(ACCEPT_RETRY_MS)) {}
+        while self.is_at_limit() && self.shared.stop.sleep(Duration::from_millis(ACCEPT_RETRY_MS)) {
+        }
         self.shared.connections.resume(since);
     }
 
@@ -89,7 +90,7 @@ impl<W: Wake> Acceptor<W> {
     fn suspend(&mut self, error: &io::Error) {
         tracing::warn!(%error, "connections cannot be accepted");
         let since = self.shared.connections.suspend();
-        while self.shared.sleep(Duration::from_millis(ACCEPT_RETRY_MS)) {
+        while self.shared.stop.sleep(Duration::from_millis(ACCEPT_RETRY_MS)) {
             match self.listeners.accept() {
                 Ok(Some(socket)) => {
                     self.deal(socket);

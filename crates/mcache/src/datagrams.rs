@@ -46,7 +46,7 @@ impl<E: StorageEngine> DatagramServer<E> {
 
     /// Serves until the server is to stop.
     pub fn run(mut self) -> io::Result<()> {
-        while !self.shared.is_stopping() {
+        while !self.shared.stop.is_asked() {
             match self.sockets.receive(&mut self.buffer) {
                 Some(request) => self.answer(&request),
                 None => self.sockets.wait()?,

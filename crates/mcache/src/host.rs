@@ -79,7 +79,7 @@ impl Host for Shared {
     }
 
     fn stop(&self) {
-        Self::stop(self); // the worker that sees it wakes the others as it ends
+        self.stop.ask(); // the worker that sees it wakes the others as it ends
     }
 
     fn move_clock(&self, how: ClockMove) -> bool {

@@ -20,6 +20,7 @@ pub mod server;
 pub mod settings;
 mod shared;
 pub mod signals;
+mod stop;
 mod watch;
 mod worker;
 

@@ -69,9 +69,10 @@ impl Server {
         }
         let observer = shared.clone();
         engine.observe(observer.clone());
-        server.spawn("logger".to_owned(), move || observer.watch.run(&observer, &mailboxes))?;
+        server
+            .spawn("logger".to_owned(), move || observer.watch.run(&observer.stop, &mailboxes))?;
         server.spawn("maintenance".to_owned(), move || {
-            while shared.sleep(MAINTENANCE) {
+            while shared.stop.sleep(MAINTENANCE) {
                 engine.maintain(shared.clock.now());
             }
             Ok(())
@@ -167,7 +168,7 @@ impl Stopper {
 
     /// Tells the server to stop; returns at once.
     pub fn stop(&self) {
-        self.shared.stop();
+        self.shared.stop.ask();
         (self.wake_all)();
     }
 }

@@ -1,22 +1,21 @@
 //! What a server's threads share: counts, clock, options and the sign to stop.
 
 use std::os::fd::RawFd;
-use std::sync::atomic::{
-    AtomicBool, AtomicU64, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
-};
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
 
 use mcache_base::{ClassCounters, Counters};
 use mcache_net::ListenAddress;
 use mcache_protocol::StatLine;
-use mcache_session::Prefixes;
+use mcache_session::{EventLog, Kinds, Prefixes, events};
+use mcache_store::{Evicted, Observer};
 
 use crate::buffered::Buffered;
 use crate::clock::Clock;
 use crate::options::ServerOptions;
 use crate::roster::{Entry, Roster};
+use crate::stop::Stop;
 use crate::watch::Watch;
 
 /// What a server's threads share.
@@ -45,9 +44,8 @@ pub struct Shared {
     pub watch: Watch,
     /// The connections.
     pub connections: Connections,
-    stopping: AtomicBool,
-    stop_lock: Mutex<()>,
-    stopped: Condvar,
+    /// The sign to stop.
+    pub stop: Stop,
 }
 
 /// How many connections there are and were.
@@ -100,9 +98,7 @@ impl Shared {
             panics: AtomicU64::new(0),
             options,
             connections: Connections::default(),
-            stopping: AtomicBool::new(false),
-            stop_lock: Mutex::new(()),
-            stopped: Condvar::new(),
+            stop: Stop::default(),
         }
     }
 
@@ -115,26 +111,16 @@ impl Shared {
     pub fn udp_classes(&self) -> &ClassCounters {
         &self.classes[self.options.threads]
     }
+}
 
-    /// Whether the server is to stop.
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Acquire)
+impl Observer for Shared {
+    fn wants_evictions(&self) -> bool {
+        self.watch.wanted().meet(Kinds::EVICTIONS)
     }
 
-    /// Tells everybody who looks, and whoever sleeps in [`Self::sleep`], to stop.
-    pub fn stop(&self) {
-        let guard = self.stop_lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.stopping.store(true, Release);
-        drop(guard);
-        self.stopped.notify_all();
-    }
-
-    /// Sleeps for `duration` or until the server is to stop; tells whether it goes on.
-    pub fn sleep(&self, duration: Duration) -> bool {
-        let guard = self.stop_lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = self.stopped.wait_timeout_while(guard, duration, |()| !self.is_stopping());
-        drop(result);
-        !self.is_stopping()
+    fn evicted(&self, item: &Evicted<'_>) {
+        let log = self.watch.log(self.options.threads + 1);
+        log.log(Kinds::EVICTIONS, &mut |line| events::eviction(item, line));
     }
 }
 

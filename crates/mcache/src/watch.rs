@@ -11,12 +11,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mcache_base::limits::WATCHERS_MAX;
 use mcache_net::{ConnectionId, Wake};
-use mcache_session::{EventLog, Kinds, events};
-use mcache_store::{Evicted, Observer};
+use mcache_session::{EventLog, Kinds};
 
 use crate::logging;
 use crate::mailbox::Mailbox;
-use crate::shared::Shared;
+use crate::stop::Stop;
 
 /// How long the logger sleeps at most: it looks then whether the server is to stop.
 const LOGGER_SLEEP: Duration = Duration::from_millis(200);
@@ -176,8 +175,8 @@ impl Watch {
     }
 
     /// Moves lines to watchers until the server is to stop.
-    pub fn run<W: Wake>(&self, shared: &Shared, mailboxes: &[Mailbox<W>]) -> io::Result<()> {
-        while !shared.is_stopping() {
+    pub fn run<W: Wake>(&self, stop: &Stop, mailboxes: &[Mailbox<W>]) -> io::Result<()> {
+        while !stop.is_asked() {
             let bell = lock(&self.bell);
             let waited = self.rung.wait_timeout_while(bell, LOGGER_SLEEP, |rung| !*rung);
             let (mut bell, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -279,17 +278,6 @@ impl EventLog for LogOf<'_> {
             *lock(&self.watch.bell) = true;
             self.watch.rung.notify_one();
         }
-    }
-}
-
-impl Observer for Shared {
-    fn wants_evictions(&self) -> bool {
-        self.watch.wanted().meet(Kinds::EVICTIONS)
-    }
-
-    fn evicted(&self, item: &Evicted<'_>) {
-        let log = self.watch.log(self.options.threads + 1);
-        log.log(Kinds::EVICTIONS, &mut |line| events::eviction(item, line));
     }
 }
 

@@ -85,7 +85,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     /// Serves until the server is to stop, then sends what is owed.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Vec::new();
-        while !self.shared.is_stopping() {
+        while !self.shared.stop.is_asked() {
             let patience = self.patience();
             self.driver.wait(patience, &mut events)?;
             let now = self.shared.clock.now();

@@ -3,7 +3,7 @@
 use mcache_base::limits::{ITEM_SIZE_CEILING, KEY_MAX};
 use mcache_base::operation::{Count, Delete, Fetch, Store, StoreMode};
 
-use crate::codec::Decoded;
+use crate::decoded::Decoded;
 use crate::outcome::WireError;
 use crate::request::Request;
 use crate::style::{BinaryStyle, Style};

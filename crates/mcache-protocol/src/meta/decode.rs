@@ -3,7 +3,7 @@
 use mcache_base::limits::KEY_MAX;
 use mcache_base::operation::{Count, Delete, Fetch, Store, StoreMode};
 
-use crate::codec::{Decoded, KeyScratch};
+use crate::decoded::{Decoded, KeyScratch};
 use crate::outcome::WireError;
 use crate::request::Request;
 use crate::style::{MetaCommand, MetaStyle};

@@ -4,7 +4,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
 use mcache_base::limits::KEY_MAX;
 
-use crate::codec::KeyScratch;
+use crate::decoded::KeyScratch;
 
 /// Padding is asked for; bits that padding leaves over may be anything, as in memcached.
 const BASE64: GeneralPurpose = GeneralPurpose::new(

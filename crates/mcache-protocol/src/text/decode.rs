@@ -3,16 +3,16 @@
 use mcache_base::limits::LINE_MAX;
 
 use crate::ahead::PlainGet;
-use crate::codec::{Decoded, KeyScratch};
+use crate::decoded::{Decoded, KeyScratch};
 use crate::meta;
 use crate::outcome::WireError;
-use crate::request::Request;
-use crate::style::{Style, TextStyle};
+use crate::style::TextStyle;
 use crate::verbs::{Operation, Shape, Verb, by_word};
 
-use super::keys::{self, List};
 use super::line::{Line, trim_start};
-use super::{simple, storage};
+use super::refuse::{refused, silent};
+use super::state::{List, State};
+use super::{keys, simple, storage};
 
 /// Shortest line that is looked at, its end included.
 const LINE_MIN: usize = 4;
@@ -20,22 +20,10 @@ const LINE_MIN: usize = 4;
 /// Spaces before `get ` that a line longer than [`LINE_MAX`] may begin with.
 const LEADING_SPACES_MAX: usize = 100;
 
-/// What the next bytes are.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) enum State {
-    /// A line.
-    #[default]
-    Line,
-    /// More keys of a list.
-    Keys(List),
-    /// What is left of a line that was answered already.
-    SkipLine,
-}
-
 /// Where in the text conversation a connection stands.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    pub(super) state: State,
+    state: State,
 }
 
 impl Decoder {
@@ -47,7 +35,7 @@ impl Decoder {
                 Some(line) => self.line(line, input, scratch),
                 None => self.unended(input),
             },
-            State::Keys(list) => keys::next(self, list, input, 0),
+            State::Keys(list) => keys::next(&mut self.state, list, input, 0),
             State::SkipLine => self.skip_line(input),
         }
     }
@@ -55,7 +43,7 @@ impl Decoder {
     /// Steps over a get that was told ahead, if it is what comes next. Returns how to answer it.
     #[inline]
     pub fn step_over(&mut self, get: &PlainGet) -> Option<TextStyle> {
-        keys::step_over(self, get)
+        keys::step_over(&mut self.state, get)
     }
 
     /// Whether a key list goes on.
@@ -74,10 +62,10 @@ impl Decoder {
         // The straight path: what nearly every request is. `by_word` knows these words too.
         match line.text {
             [b'g', b'e', b't', b' ', rest @ ..] => {
-                keys::begin(self, List::new(false, None), line, rest, input)
+                keys::begin(&mut self.state, List::new(false, None), line, rest, input)
             }
             [b'g', b'e', b't', b's', b' ', rest @ ..] => {
-                keys::begin(self, List::new(true, None), line, rest, input)
+                keys::begin(&mut self.state, List::new(true, None), line, rest, input)
             }
             [b's', b'e', b't', b' ', rest @ ..] => {
                 storage::decode(line, rest, Default::default(), false)
@@ -112,10 +100,10 @@ impl Decoder {
     ) -> Decoded<'b> {
         match (verb.shape, verb.operation) {
             (Shape::Keys { with_cas }, _) => {
-                keys::begin(self, List::new(with_cas, None), line, rest, input)
+                keys::begin(&mut self.state, List::new(with_cas, None), line, rest, input)
             }
             (Shape::ExptimeKeys { with_cas }, _) => {
-                keys::begin_with_exptime(self, with_cas, line, rest, input)
+                keys::begin_with_exptime(&mut self.state, with_cas, line, rest, input)
             }
             (Shape::Storage { compare }, Operation::Store(mode)) => {
                 storage::decode(line, rest, mode, compare)
@@ -142,65 +130,18 @@ impl Decoder {
         match spaces {
             0 => {
                 let keys_from = if with_cas { b"gets ".len() } else { b"get ".len() };
-                keys::next(self, List::new(with_cas, None), input, keys_from)
+                keys::next(&mut self.state, List::new(with_cas, None), input, keys_from)
             }
-            1..=LEADING_SPACES_MAX => self.refuse_rest_of_line(WireError::UnknownCommand, input),
+            1..=LEADING_SPACES_MAX => {
+                self.state.refuse_rest_of_line(WireError::UnknownCommand, input)
+            }
             _ => Decoded::Close,
         }
     }
 
-    /// Refuses a line that has not been used up: what has arrived of it is done with, the rest
-    /// is skipped as it arrives.
-    #[cold]
-    pub(super) fn refuse_rest_of_line<'b>(
-        &mut self,
-        error: WireError,
-        input: &'b [u8],
-    ) -> Decoded<'b> {
-        let size = self.skip(input);
-        Decoded::Refused {
-            error,
-            style: TextStyle::default().into(),
-            size,
-            swallow: 0,
-            close: false,
-        }
-    }
-
     fn skip_line<'b>(&mut self, input: &'b [u8]) -> Decoded<'b> {
-        if input.is_empty() { Decoded::NeedMore } else { silent(self.skip(input)) }
+        if input.is_empty() { Decoded::NeedMore } else { silent(self.state.skip(input)) }
     }
-
-    /// How many bytes of `input` are the rest of the line.
-    fn skip(&mut self, input: &[u8]) -> usize {
-        let end = memchr::memchr(b'\n', input);
-        self.state = if end.is_some() { State::Line } else { State::SkipLine };
-        end.map_or(input.len(), |end| end + 1)
-    }
-}
-
-/// A request that does nothing and is not answered: `size` bytes that mean nothing.
-pub(super) fn silent<'b>(size: usize) -> Decoded<'b> {
-    let style = TextStyle { noreply: true, ..TextStyle::default() };
-    Decoded::Request { request: Request::Noop, style: style.into(), size }
-}
-
-/// Refuses a line that carries no data.
-#[cold]
-pub(super) fn refused<'b>(error: WireError, line: Line<'b>) -> Decoded<'b> {
-    refused_unless(false, error, line, 0)
-}
-
-/// Refuses a line and the `swallow` bytes of data behind it, saying nothing if `noreply`.
-#[cold]
-pub(crate) fn refused_unless<'b>(
-    noreply: bool,
-    error: WireError,
-    line: Line<'b>,
-    swallow: u64,
-) -> Decoded<'b> {
-    let style = Style::Text(TextStyle { noreply, ..TextStyle::default() });
-    Decoded::Refused { error, style, size: line.size, swallow, close: false }
 }
 
 #[cfg(test)]

@@ -10,45 +10,19 @@ use mcache_base::operation::Fetch;
 use memchr::memchr2;
 
 use crate::ahead::PlainGet;
-use crate::codec::Decoded;
+use crate::decoded::Decoded;
 use crate::outcome::WireError;
 use crate::request::Request;
-use crate::style::{TextHit, TextStyle};
+use crate::style::TextStyle;
 
-use super::decode::{Decoder, State, refused, silent};
 use super::line::{Line, Tokens, trim_start};
-
-/// A list that is being handed out.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct List {
-    with_cas: bool,
-    touch: Option<i64>,
-    /// At least one key was handed out.
-    begun: bool,
-}
-
-impl List {
-    #[inline]
-    pub(super) fn new(with_cas: bool, touch: Option<i64>) -> Self {
-        Self { with_cas, touch, begun: false }
-    }
-
-    /// The same, when one of its keys was handed out.
-    #[inline]
-    fn begun(self) -> Self {
-        Self { begun: true, ..self }
-    }
-
-    #[inline]
-    fn style(self, last: bool) -> TextStyle {
-        TextStyle { noreply: false, hit: TextHit::Value { with_cas: self.with_cas, last } }
-    }
-}
+use super::refuse::{refused, silent};
+use super::state::{List, State};
 
 /// Hands out the first key of a whole line; the keys are in `rest`.
 #[inline]
 pub(super) fn begin<'b>(
-    decoder: &mut Decoder,
+    state: &mut State,
     list: List,
     line: Line<'b>,
     rest: &'b [u8],
@@ -57,12 +31,12 @@ pub(super) fn begin<'b>(
     if rest.len() > KEY_MAX && Tokens::new(rest).any(|key| key.len() > KEY_MAX) {
         return refused(WireError::BadFormat, line);
     }
-    next(decoder, list, input, line.text.len() - rest.len())
+    next(state, list, input, line.text.len() - rest.len())
 }
 
 /// Hands out the first key of a whole line that gives an exptime first.
 pub(super) fn begin_with_exptime<'b>(
-    decoder: &mut Decoder,
+    state: &mut State,
     with_cas: bool,
     line: Line<'b>,
     rest: &'b [u8],
@@ -76,7 +50,7 @@ pub(super) fn begin_with_exptime<'b>(
     let Some(exptime) = parse_i32(exptime) else {
         return refused(WireError::BadExptime, line);
     };
-    begin(decoder, List::new(with_cas, Some(i64::from(exptime))), line, tokens.rest(), input)
+    begin(state, List::new(with_cas, Some(i64::from(exptime))), line, tokens.rest(), input)
 }
 
 /// Hands out the next key. `input` belongs to the list from `from` on; what lies before is part
@@ -85,31 +59,26 @@ pub(super) fn begin_with_exptime<'b>(
 /// The answer is NeedMore only while a key or a line end is cut short, so a list of any length
 /// needs no more room than a key.
 #[inline]
-pub(super) fn next<'b>(
-    decoder: &mut Decoder,
-    list: List,
-    input: &'b [u8],
-    from: usize,
-) -> Decoded<'b> {
-    decoder.state = State::Line;
+pub(super) fn next<'b>(state: &mut State, list: List, input: &'b [u8], from: usize) -> Decoded<'b> {
+    *state = State::Line;
     let tail = trim_start(input.get(from..).unwrap_or_default());
     let key_from = input.len() - tail.len();
     match line_end(tail) {
         LineEnd::Absent => {}
         LineEnd::Here(size) => return end(list, key_from + size),
-        LineEnd::Unknown => return wait(decoder, list, key_from),
+        LineEnd::Unknown => return wait(state, list, key_from),
     }
     let Some(stop) = memchr2(b' ', b'\n', tail) else {
         if tail.len() > KEY_MAX + b"\r".len() {
-            return decoder.refuse_rest_of_line(WireError::BadFormat, input);
+            return state.refuse_rest_of_line(WireError::BadFormat, input);
         }
-        return wait(decoder, list, key_from);
+        return wait(state, list, key_from);
     };
     let (key, after) = tail.split_at(stop);
     let ended = after.first() == Some(&b'\n');
     let key = if ended { key.strip_suffix(b"\r").unwrap_or(key) } else { key };
     if key.len() > KEY_MAX {
-        return decoder.refuse_rest_of_line(WireError::BadFormat, input);
+        return state.refuse_rest_of_line(WireError::BadFormat, input);
     }
     // Behind the key: the end of the line, or spaces and more.
     let behind = trim_start(after);
@@ -118,7 +87,7 @@ pub(super) fn next<'b>(
         LineEnd::Absent | LineEnd::Unknown => (false, behind.len()),
     };
     if !last {
-        decoder.state = State::Keys(list.begun());
+        *state = State::Keys(list.begun());
     }
     let fetch = Fetch { touch: list.touch, ..Fetch::default() };
     Decoded::Request {
@@ -130,13 +99,13 @@ pub(super) fn next<'b>(
 
 /// Steps over a key that was told ahead, if it is the next one. Returns how to answer it.
 #[inline]
-pub(super) fn step_over(decoder: &mut Decoder, get: &PlainGet) -> Option<TextStyle> {
-    let list = match decoder.state {
+pub(super) fn step_over(state: &mut State, get: &PlainGet) -> Option<TextStyle> {
+    let list = match *state {
         State::Line if get.begins => List::new(get.with_cas, None),
         State::Keys(list) if !get.begins && list.touch.is_none() => list,
         _ => return None,
     };
-    decoder.state = if get.last { State::Line } else { State::Keys(list.begun()) };
+    *state = if get.last { State::Line } else { State::Keys(list.begun()) };
     Some(list.style(get.last))
 }
 
@@ -153,8 +122,8 @@ fn end<'b>(list: List, size: usize) -> Decoded<'b> {
 
 /// The list goes on, but not in `input`: everything before `size` is done with.
 #[cold]
-fn wait<'b>(decoder: &mut Decoder, list: List, size: usize) -> Decoded<'b> {
-    decoder.state = State::Keys(list);
+fn wait<'b>(state: &mut State, list: List, size: usize) -> Decoded<'b> {
+    *state = State::Keys(list);
     if size == 0 { Decoded::NeedMore } else { silent(size) }
 }
 

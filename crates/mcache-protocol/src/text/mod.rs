@@ -4,13 +4,15 @@ mod decode;
 mod encode;
 mod keys;
 mod line;
+mod refuse;
 mod simple;
+mod state;
 mod storage;
 
 pub use decode::Decoder;
 pub use encode::{encode, encode_get};
 
-pub(crate) use decode::refused_unless;
 pub(crate) use encode::error;
 pub(crate) use line::{Line, Tokens};
+pub(crate) use refuse::refused_unless;
 pub(crate) use storage::{BLOCK_END, body_len};

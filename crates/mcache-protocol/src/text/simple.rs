@@ -4,14 +4,14 @@ use mcache_base::limits::KEY_MAX;
 use mcache_base::number::{parse_i32, parse_u32, parse_u64};
 use mcache_base::operation::{Count, Delete, Fetch};
 
-use crate::codec::Decoded;
+use crate::decoded::Decoded;
 use crate::outcome::WireError;
 use crate::request::Request;
 use crate::style::TextStyle;
 use crate::verbs::{Operation, Shape, Verb};
 
-use super::decode::refused_unless;
 use super::line::{Line, Tokens, trim_end};
+use super::refuse::refused_unless;
 
 /// The highest verbosity there is.
 const VERBOSITY_MAX: u32 = 2;

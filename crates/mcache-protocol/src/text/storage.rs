@@ -4,12 +4,12 @@ use mcache_base::limits::{KEY_MAX, VALUE_LEN_MAX};
 use mcache_base::number::{parse_i64, parse_u64};
 use mcache_base::operation::{Store, StoreMode};
 
-use crate::codec::Decoded;
+use crate::decoded::Decoded;
 use crate::outcome::WireError;
 use crate::style::TextStyle;
 
-use super::decode::{refused, refused_unless};
 use super::line::{Line, Tokens};
+use super::refuse::{refused, refused_unless};
 
 /// Bytes of line end behind a data block.
 pub(crate) const BLOCK_END: usize = b"\r\n".len();
