@@ -82,24 +82,29 @@ pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
 /// Where to listen: the unix socket, and the ports unless the unix socket takes their place.
 fn listeners(settings: &Settings) -> Result<Vec<ListenAddress>, Failure> {
     let mut addresses = Vec::new();
-    let mut with_ports = true;
+    // With a unix socket, a port is there only if it was asked for.
+    let given = |names: &[&'static str]| match settings.unix_socket {
+        None => true,
+        Some(_) => {
+            settings.habits == Habits::Mcache && names.iter().any(|name| settings.is_given(name))
+        }
+    };
     if let Some(path) = &settings.unix_socket {
         let path = std::path::absolute(path)
             .map_err(|error| Failure::system(format!("{}: {error}", path.display())))?;
         addresses.push(ListenAddress::Unix { path, mode: settings.unix_mask });
-        with_ports = settings.habits == Habits::Mcache
-            && ["port", "udp_port", "listen"].iter().any(|name| settings.is_given(name));
     }
-    if with_ports {
+    if given(&["port", "listen"]) {
         let tcp = sockets(settings, settings.port)?;
         addresses.extend(tcp.into_iter().map(ListenAddress::Tcp));
+    }
+    if given(&["udp_port"]) {
         let udp = sockets(settings, settings.udp_port)?;
         addresses.extend(udp.into_iter().map(ListenAddress::Udp));
     }
     Ok(addresses)
 }
 
-/// The interfaces that `-l` names, with `port` where it names none; none if the port is off.
 fn sockets(settings: &Settings, port: Port) -> Result<Vec<SocketAddr>, Failure> {
     let mut sockets = Vec::new();
     let Some(port) = port.to_bind() else { return Ok(sockets) };
@@ -182,6 +187,8 @@ mod tests {
             (Mcache, "-s /a/b -p 1", &["/a/b", "127.0.0.1:1"]),
             (Memcached, "-s /a/b -p 1", &["/a/b"]),
             (Mcache, "-s /a/b -p 0", &["/a/b"]),
+            (Mcache, "-s /a/b -U 0", &["/a/b"]),
+            (Mcache, "-s /a/b -U 2", &["/a/b", "udp:127.0.0.1:2"]),
             (Mcache, "-U 2", &["127.0.0.1:2", "udp:127.0.0.1:2"]),
             (Mcache, "-U -1", &["127.0.0.1:0", "udp:127.0.0.1:0"]),
             (Mcache, "-U 2 -p 1", &["127.0.0.1:1", "udp:127.0.0.1:2"]),

@@ -159,7 +159,8 @@ settings! {
     io: Io = Io::Auto, Io::Auto => show::io;
         ["--io"] "INTERFACE" => read::io;
 
-    /// Unix socket to listen on. TCP is then off; mcache keeps it on if -p or -l is given too.
+    /// Unix socket to listen on. The ports are then off; mcache opens those that are given too: TCP
+    /// by -p or -l, UDP by -U.
     unix_socket: Option<PathBuf> = None, None => show::path;
         ["-s" "--unix-socket"] "PATH" => read::path;
         stat "domain_socket";
