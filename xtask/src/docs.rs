@@ -5,8 +5,8 @@ use std::fs;
 
 use mcache::failure::EXIT_CODES;
 use mcache::settings::{Habits, NOT_YET, SETTINGS, Setting, Spelling};
-use mcache_base::Stat;
 use mcache_base::stats::{Kind, Source};
+use mcache_base::{ClassStat, Stat};
 use mcache_protocol::verbs::{Opcode, VERBS};
 use mcache_store::eviction::POLICIES;
 
@@ -93,11 +93,14 @@ fn settings() -> String {
     out
 }
 
+const STATS_HEAD: &str = "| name | kind | what it is |\n|---|---|---|\n";
+
 fn stats() -> String {
     let mut out = format!(
         "# Statistics\n\n{GENERATED}\n\n\
          The lines of `stats`, in their order. A counter only rises, and `stats reset` sets it\n\
-         to 0; a gauge rises and falls.\n\n| name | kind | what it is |\n|---|---|---|\n"
+         to 0; a gauge rises and falls. After a flush `curr_items` and `bytes` fall as upkeep,\n\
+         once a second, takes out what was flushed: see protocol.md.\n\n{STATS_HEAD}"
     );
     for stat in Stat::ALL {
         let row = stat.info();
@@ -108,6 +111,22 @@ fn stats() -> String {
             (_, Kind::Text) => "text",
         };
         line(&mut out, &[code(row.name), kind.to_owned(), about(row.about)]);
+    }
+    out.push_str(
+        "\n## Of size classes\n\n\
+         mcache has no slabs. `stats items` and `stats slabs` name the class that memcached would\n\
+         put an item into, and tell of each class what follows. The sum of `mem_requested`\n\
+         is `bytes`; `total_pages` are the pages of 1 MiB that these fill together, at least one\n\
+         each, and `total_chunks` and `used_chunks` its items, whatever `chunk_size` says;\n\
+         `total_malloced` is the memory in use for items and the index. After `stats reset` a\n\
+         counter is 0, and so is `evicted_time`. An item has only one place to be in, the one\n\
+         that memcached calls cold, so what tells of hot and warm ones is 0. Idle times over 18\n\
+         hours are told modulo 65,536 seconds.\n\n",
+    );
+    out.push_str(STATS_HEAD);
+    for stat in ClassStat::ALL {
+        let kind = if stat.kind() == Kind::Counter { "counter" } else { "gauge" };
+        line(&mut out, &[code(stat.name()), kind.to_owned(), about(stat.about())]);
     }
     out
 }

@@ -19,6 +19,7 @@ const UNSAFE: &[&str] = &[
     "crates/mcache-net/src/uring/buffers.rs",
     "crates/mcache-net/src/uring/ring.rs",
     "crates/mcache-net/src/uring/sends.rs",
+    "crates/mcache-store/src/segment/ages.rs",
     "crates/mcache-store/src/segment/arena.rs",
     "crates/mcache-store/src/segment/checksum.rs",
     "crates/mcache-store/src/segment/draft.rs",

@@ -25,6 +25,11 @@ macro_rules! class_stats {
                 match self { $( ClassStat::$name => stringify!($name), )+ }
             }
 
+            /// One sentence.
+            pub const fn about(self) -> &'static str {
+                match self { $( ClassStat::$name => concat!($($about),+), )+ }
+            }
+
             /// How the value behaves.
             pub const fn kind(self) -> Kind {
                 match self { $( ClassStat::$name => Kind::$kind, )+ }
@@ -36,7 +41,7 @@ macro_rules! class_stats {
 class_stats! {
     /// Items held now.
     number: Gauge;
-    /// Bytes of those items, as memcached counts an item's size.
+    /// Bytes that those items take, overhead included: all classes' sum is `bytes`.
     mem_requested: Gauge;
     /// Items evicted to make room.
     evicted: Counter;
@@ -50,7 +55,7 @@ class_stats! {
     expired_unfetched: Counter;
     /// Items evicted without having been fetched.
     evicted_unfetched: Counter;
-    /// Items evicted although they had been fetched recently.
+    /// Items evicted that had been fetched, and were last used less than 60 seconds before.
     evicted_active: Counter;
     /// Expired items found by a walk over the items.
     crawler_reclaimed: Counter;
@@ -72,6 +77,19 @@ class_stats! {
     cas_badval: Counter;
     /// Touches of keys that were there.
     touch_hits: Counter;
+    /// Items moved to the queue of those that have still to prove their worth.
+    moves_to_cold: Counter;
+    /// Items moved to the queue of those that were worth keeping.
+    moves_to_warm: Counter;
+    /// Items that stayed in their queue when their turn to leave had come.
+    moves_within_lru: Counter;
+    /// Stores that had to make room themselves.
+    direct_reclaims: Counter;
+    /// Seconds for which the item that was evicted last had not been used.
+    evicted_time: Gauge;
+    /// Seconds for which the item that was used least recently was not used, among those in the
+    /// oldest segments; where none of the class is in these, the most that it can be.
+    age: Gauge;
 }
 
 /// One class's counters.
@@ -101,20 +119,21 @@ impl ClassCounters {
         }
     }
 
-    /// Counts an item of `size` bytes (see [`slab_class::item_size`]) that came to be held.
+    /// Counts an item that came to be held: its size as [`slab_class::item_size`] has it, and the
+    /// bytes that it takes.
     #[inline]
-    pub fn enter(&self, size: usize) {
+    pub fn enter(&self, size: usize, bytes: usize) {
         let class = slab_class::of(size);
         self.add(class, ClassStat::number, 1);
-        self.add(class, ClassStat::mem_requested, size as u64);
+        self.add(class, ClassStat::mem_requested, bytes as u64);
     }
 
-    /// Counts an item of `size` bytes that is held no more.
+    /// Counts an item that is held no more, with what it entered with.
     #[inline]
-    pub fn leave(&self, size: usize) {
+    pub fn leave(&self, size: usize, bytes: usize) {
         let class = slab_class::of(size);
         self.add(class, ClassStat::number, 1u64.wrapping_neg());
-        self.add(class, ClassStat::mem_requested, (size as u64).wrapping_neg());
+        self.add(class, ClassStat::mem_requested, (bytes as u64).wrapping_neg());
     }
 
     /// This thread's part of a class's statistic: to be summed with wrapping.
@@ -141,17 +160,17 @@ mod tests {
     #[test]
     fn what_one_thread_adds_another_takes() {
         let (one, other) = (ClassCounters::default(), ClassCounters::default());
-        one.enter(100);
-        one.enter(110);
-        other.leave(100);
+        one.enter(100, 90);
+        one.enter(110, 95);
+        other.leave(100, 90);
         let sum = |stat| one.read(2, stat).wrapping_add(other.read(2, stat));
-        assert_eq!((sum(ClassStat::number), sum(ClassStat::mem_requested)), (1, 110));
+        assert_eq!((sum(ClassStat::number), sum(ClassStat::mem_requested)), (1, 95));
     }
 
     #[test]
     fn a_reset_leaves_what_is_held() {
         let counters = ClassCounters::default();
-        counters.enter(1 << 30);
+        counters.enter(1 << 30, 7);
         counters.add(39, ClassStat::evicted, 7);
         counters.add(40, ClassStat::evicted, 7); // no such class
         counters.reset();

@@ -12,7 +12,7 @@ const CHUNK_MAX: usize = 512 << 10;
 pub const CHUNK_SIZES: [usize; 39] = chunk_sizes();
 
 /// Bytes of a page that memcached cuts into chunks.
-const PAGE: usize = 1 << 20;
+pub const PAGE: usize = 1 << 20;
 
 /// memcached's header, the key's and the value's ends, the cas unique.
 const HEADER: usize = 48 + 1 + 2 + 8;

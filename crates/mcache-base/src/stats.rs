@@ -251,7 +251,7 @@ stats! {
     expired_unfetched: Counter from Engine;
     /// Items evicted without having been fetched.
     evicted_unfetched: Counter from Engine;
-    /// Items evicted although they had been fetched recently.
+    /// Items evicted that had been fetched, and were last used less than 60 seconds before.
     evicted_active: Counter from Engine with Maintainer;
     /// Items evicted to make room.
     evictions: Counter from Engine;
@@ -263,13 +263,13 @@ stats! {
     crawler_items_checked: Counter from Engine;
     /// memcached's locked LRU tails; mcache has none.
     lrutail_reflocked: Counter from Absent;
-    /// Items demoted.
+    /// Items moved to the queue of those that have still to prove their worth.
     moves_to_cold: Counter from Engine with Maintainer;
-    /// Items promoted.
+    /// Items moved to the queue of those that were worth keeping.
     moves_to_warm: Counter from Engine with Maintainer;
-    /// Items moved within their queue.
+    /// Items that stayed in their queue when their turn to leave had come.
     moves_within_lru: Counter from Engine with Maintainer;
-    /// Times that a store had to make room itself.
+    /// Stores that had to make room themselves.
     direct_reclaims: Counter from Engine with Maintainer;
     /// memcached's asynchronous LRU bumps; mcache has none.
     lru_bumps_dropped: Counter from Absent with Maintainer;

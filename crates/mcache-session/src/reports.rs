@@ -22,11 +22,11 @@ const ITEMS: &[(&str, Option<ClassStat>, Part)] = &[
     ("number_cold", Some(ClassStat::number), Part::Maintainer),
     ("age_hot", None, Part::Maintainer),
     ("age_warm", None, Part::Maintainer),
-    ("age", None, Part::Always),
+    ("age", Some(ClassStat::age), Part::Always),
     ("mem_requested", Some(ClassStat::mem_requested), Part::Always),
     ("evicted", Some(ClassStat::evicted), Part::Always),
     ("evicted_nonzero", Some(ClassStat::evicted_nonzero), Part::Always),
-    ("evicted_time", None, Part::Always),
+    ("evicted_time", Some(ClassStat::evicted_time), Part::Always),
     ("outofmemory", Some(ClassStat::outofmemory), Part::Always),
     ("tailrepairs", None, Part::Always),
     ("reclaimed", Some(ClassStat::reclaimed), Part::Always),
@@ -36,10 +36,10 @@ const ITEMS: &[(&str, Option<ClassStat>, Part)] = &[
     ("crawler_reclaimed", Some(ClassStat::crawler_reclaimed), Part::Always),
     ("crawler_items_checked", Some(ClassStat::crawler_items_checked), Part::Always),
     ("lrutail_reflocked", None, Part::Always),
-    ("moves_to_cold", None, Part::Maintainer),
-    ("moves_to_warm", None, Part::Maintainer),
-    ("moves_within_lru", None, Part::Maintainer),
-    ("direct_reclaims", None, Part::Maintainer),
+    ("moves_to_cold", Some(ClassStat::moves_to_cold), Part::Maintainer),
+    ("moves_to_warm", Some(ClassStat::moves_to_warm), Part::Maintainer),
+    ("moves_within_lru", Some(ClassStat::moves_within_lru), Part::Maintainer),
+    ("direct_reclaims", Some(ClassStat::direct_reclaims), Part::Maintainer),
     ("hits_to_hot", None, Part::Maintainer),
     ("hits_to_warm", None, Part::Maintainer),
     ("hits_to_cold", Some(ClassStat::get_hits), Part::Maintainer),
@@ -126,23 +126,24 @@ fn items<E: StorageEngine>(context: &Context<'_, E>) -> Vec<StatLine> {
     lines
 }
 
-/// The chunks that each size class's items fill, and what was done to them.
+/// The pages that each size class's items fill, and what was done to them.
 fn slabs<E: StorageEngine>(context: &Context<'_, E>) -> Vec<StatLine> {
     let mut lines = Vec::new();
-    let mut active = 0;
-    for class in slab_class::ids() {
+    let counted = |class| {
+        [ClassStat::number, ClassStat::cmd_set].map(|stat| class_stat(context, class, stat))
+    };
+    let active: Vec<_> = slab_class::ids().filter(|&class| counted(class) != [0, 0]).collect();
+    let bytes = active.iter().map(|&class| class_stat(context, class, ClassStat::mem_requested));
+    let pages = pages(&bytes.collect::<Vec<_>>());
+    for (&class, pages) in active.iter().zip(pages) {
         let used = class_stat(context, class, ClassStat::number);
-        if used == 0 && class_stat(context, class, ClassStat::cmd_set) == 0 {
-            continue;
-        }
-        active += 1;
         let per_page = slab_class::chunks_per_page(class);
         let mut push = |name: &str, value: u64| {
             lines.push(stat_line(format!("{class}:{name}"), value));
         };
         push("chunk_size", slab_class::CHUNK_SIZES[class - 1] as u64);
         push("chunks_per_page", per_page);
-        push("total_pages", used.div_ceil(per_page));
+        push("total_pages", pages);
         push("total_chunks", used);
         push("used_chunks", used);
         push("free_chunks", 0);
@@ -151,9 +152,22 @@ fn slabs<E: StorageEngine>(context: &Context<'_, E>) -> Vec<StatLine> {
             push(stat.name(), class_stat(context, class, stat));
         }
     }
-    lines.push(stat_line("active_slabs", active));
+    lines.push(stat_line("active_slabs", active.len()));
     lines.push(stat_line("total_malloced", context.engine.memory()));
     lines
+}
+
+/// The pages of each class: together as many as all their bytes fill, but no class has none, as
+/// readers pass by a class without pages. The largest gives what the small ones have too much.
+fn pages(bytes: &[u64]) -> Vec<u64> {
+    let all = bytes.iter().sum::<u64>().div_ceil(slab_class::PAGE as u64);
+    let mut pages: Vec<_> =
+        bytes.iter().map(|bytes| (bytes / slab_class::PAGE as u64).max(1)).collect();
+    let excess = pages.iter().sum::<u64>().saturating_sub(all);
+    if let Some(most) = pages.iter_mut().max() {
+        *most = most.saturating_sub(excess).max(1);
+    }
+    pages
 }
 
 /// `stats detail on|off|dump`
@@ -226,4 +240,23 @@ fn lines<I>(lines: Vec<StatLine>) -> Reply<I> {
 #[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
 fn stat_line(name: impl Into<String>, value: impl ToString) -> StatLine {
     StatLine { name: name.into(), value: value.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_as_many_as_the_bytes_fill_and_every_class_has_one() {
+        const MIB: u64 = 1 << 20;
+        for (bytes, expected) in [
+            (vec![], vec![]),
+            (vec![0], vec![1]),
+            (vec![1, 1], vec![1, 1]),
+            (vec![5, 62 * MIB, 7], vec![1, 61, 1]),
+            (vec![10 * MIB + 1, 20 * MIB + 1], vec![10, 20]),
+        ] {
+            assert_eq!(pages(&bytes), expected, "{bytes:?}");
+        }
+    }
 }

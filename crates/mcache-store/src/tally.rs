@@ -17,6 +17,8 @@ pub struct EngineCounters {
 pub struct Leaving {
     /// Its size as [`slab_class::item_size`] has it.
     pub size: usize,
+    /// Bytes that it took.
+    pub bytes: usize,
     /// Fetched since it was stored.
     pub fetched: bool,
     /// It had an exptime.
@@ -50,28 +52,29 @@ impl EngineCounters {
 
     /// Counts an item that left for another reason than that a client said so.
     pub fn leave(&self, leaving: Leaving) {
-        self.classes.leave(leaving.size);
+        self.classes.leave(leaving.size, leaving.bytes);
         match leaving.why {
             Why::Found(miss) => self.count_dead(leaving, miss),
             Why::Reclaimed(miss) => {
                 self.count_dead(leaving, miss);
-                self.both(leaving, Stat::reclaimed, ClassStat::reclaimed, true);
+                self.both(leaving.size, Stat::reclaimed, ClassStat::reclaimed, 1);
             }
             Why::WalkedOver(miss) => {
                 self.count_dead(leaving, miss);
-                let expired = miss == Miss::Expired;
-                self.both(leaving, Stat::crawler_reclaimed, ClassStat::crawler_reclaimed, expired);
+                let expired = u64::from(miss == Miss::Expired);
+                self.both(
+                    leaving.size,
+                    Stat::crawler_reclaimed,
+                    ClassStat::crawler_reclaimed,
+                    expired,
+                );
             }
             Why::Evicted { active } => {
-                let unfetched = !leaving.fetched;
-                self.both(leaving, Stat::evictions, ClassStat::evicted, true);
-                self.both(
-                    leaving,
-                    Stat::evicted_unfetched,
-                    ClassStat::evicted_unfetched,
-                    unfetched,
-                );
-                self.both(leaving, Stat::evicted_active, ClassStat::evicted_active, active);
+                let (size, unfetched) = (leaving.size, u64::from(!leaving.fetched));
+                self.both(size, Stat::evictions, ClassStat::evicted, 1);
+                self.both(size, Stat::evicted_unfetched, ClassStat::evicted_unfetched, unfetched);
+                let active = u64::from(active);
+                self.both(size, Stat::evicted_active, ClassStat::evicted_active, active);
                 let class = slab_class::of(leaving.size);
                 self.classes.add(class, ClassStat::evicted_nonzero, u64::from(leaving.expires));
             }
@@ -85,14 +88,13 @@ impl EngineCounters {
     }
 
     fn count_dead(&self, leaving: Leaving, miss: Miss) {
-        let unfetched = miss == Miss::Expired && !leaving.fetched;
-        self.both(leaving, Stat::expired_unfetched, ClassStat::expired_unfetched, unfetched);
+        let unfetched = u64::from(miss == Miss::Expired && !leaving.fetched);
+        self.both(leaving.size, Stat::expired_unfetched, ClassStat::expired_unfetched, unfetched);
     }
 
-    fn both(&self, leaving: Leaving, stat: Stat, class_stat: ClassStat, counts: bool) {
-        if counts {
-            self.general.add(stat, 1);
-            self.classes.add(slab_class::of(leaving.size), class_stat, 1);
-        }
+    /// Adds to a statistic in both reports, for an item of this size.
+    pub fn both(&self, size: usize, stat: Stat, class_stat: ClassStat, n: u64) {
+        self.general.add(stat, n);
+        self.classes.add(slab_class::of(size), class_stat, n);
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use common::{AMPLE, Bench, at, options};
 use mcache_base::operation::{Delete, Store};
-use mcache_base::{ClassStat, ItemView, Now, slab_class};
+use mcache_base::{ClassStat, ItemView, Now, Stat, slab_class};
 use mcache_store::{Access, SegmentStorageEngine, SimpleStorageEngine, StorageEngine};
 
 fn on_both(simple: impl Fn(&Bench<SimpleStorageEngine>), segment: impl Fn(&Segment)) {
@@ -46,22 +46,27 @@ fn shows_every_item_once<E: StorageEngine>(bench: &Bench<E>) {
 }
 
 fn classes_hold_what_is_there<E: StorageEngine>(bench: &Bench<E>) {
-    let held = |size: usize| {
-        let class = slab_class::of(size);
-        [ClassStat::number, ClassStat::mem_requested]
-            .map(|stat| bench.engine.class_stat(class, stat))
+    let of = |class, stat| bench.engine.class_stat(class, stat);
+    let held = |size: usize| of(slab_class::of(size), ClassStat::number);
+    let agree = || {
+        let sum: u64 = slab_class::ids().map(|class| of(class, ClassStat::mem_requested)).sum();
+        assert_eq!(sum, bench.engine.stat(Stat::bytes));
     };
     let (small, large) = (slab_class::item_size(1, 0, 3), slab_class::item_size(1, 0, 90_000));
     bench.set("a", "123");
     bench.set("b", "123");
-    assert_eq!(held(small), [2, 2 * small as u64]);
+    assert_eq!(held(small), 2);
+    agree();
     bench.set("b", &"x".repeat(90_000));
-    assert_eq!((held(small), held(large)), ([1, small as u64], [1, large as u64]));
+    assert_eq!((held(small), held(large)), (1, 1));
+    agree();
     bench.delete("b", Delete::default(), at(0));
     bench.store("a", Store { exptime: 5, ..Store::default() }, "123", at(0));
-    assert_eq!((held(small), held(large)), ([1, small as u64], [0, 0]));
+    assert_eq!((held(small), held(large)), (1, 0));
+    agree();
     assert_eq!(bench.peek("a", at(6_000)), None);
-    assert_eq!(held(small), [0, 0]);
+    assert_eq!(held(small), 0);
+    agree();
     let class = slab_class::of(small);
     assert_eq!(bench.engine.class_stat(class, ClassStat::expired_unfetched), 1);
     bench.engine.check();

@@ -37,6 +37,8 @@ pub struct SegmentAccess {
     pub(super) counters: Arc<EngineCounters>,
     pub(super) open: [Option<Open>; QUEUES * TTL_CLASSES],
     pub(super) dead_places: DeadPlaces,
+    /// Times that it made room for what is to be stored next.
+    pub(super) direct_reclaims: u64,
 }
 
 /// The segments that an item belongs to.
@@ -91,6 +93,7 @@ impl SegmentAccess {
             counters: engine.new_counters(),
             open: [const { None }; QUEUES * TTL_CLASSES],
             dead_places: DeadPlaces::new(engine.capacity.load(Relaxed), &engine.places),
+            direct_reclaims: 0,
         }
     }
 
@@ -393,7 +396,7 @@ impl SegmentAccess {
         if !record.is_fragmented() {
             self.dead_places.add(dead, &engine.epochs);
         }
-        self.counters.classes.leave(engine.size_of(&record));
+        self.counters.classes.leave(engine.size_of(&record), engine.bytes_of(&record));
         Ok(())
     }
 

@@ -5,6 +5,8 @@
 //! `item` is what a reader holds. docs/storage.md draws it.
 
 mod access;
+#[allow(unsafe_code)] // walks segments
+mod ages;
 #[allow(unsafe_code)] // walks segments and hands out records
 mod arena;
 #[allow(unsafe_code)] // the processor's own instruction
@@ -48,6 +50,7 @@ use mcache_base::operation::Miss;
 use mcache_base::{ClassStat, Key, Now, Stat};
 
 pub use access::SegmentAccess;
+use ages::Ages;
 use arena::Arena;
 use epoch::Epochs;
 use index::{Hashes, Index, Location};
@@ -114,6 +117,8 @@ pub struct SegmentStorageEngine {
     written: AtomicU64,
     /// One a thread; the engine sums.
     counters: Mutex<Vec<Arc<EngineCounters>>>,
+    /// How long each size class's items have not been used.
+    ages: Ages,
     /// Of upkeep, which one thread does.
     upkeep_counters: Arc<EngineCounters>,
 }
@@ -149,6 +154,7 @@ impl SegmentStorageEngine {
             admission,
             written: AtomicU64::new(0),
             counters: Mutex::new(vec![upkeep_counters.clone()]),
+            ages: Ages::default(),
             upkeep_counters,
         };
         engine.balance();
@@ -321,6 +327,9 @@ impl StorageEngine for SegmentStorageEngine {
     }
 
     fn class_stat(&self, class: usize, stat: ClassStat) -> u64 {
+        if let Some(seconds) = self.ages.read(class, stat) {
+            return seconds;
+        }
         let parts = self.all_counters();
         let parts = parts.iter().map(|counters| counters.classes.read(class, stat));
         parts.fold(0, u64::wrapping_add)
@@ -355,6 +364,7 @@ impl StorageEngine for SegmentStorageEngine {
 
     fn reset_stats(&self) {
         self.all_counters().iter().for_each(|counters| counters.reset());
+        self.ages.reset();
     }
 
     /// Memory over the limit is given back as upkeep finds it. A limit over the address space

@@ -2,7 +2,7 @@
 //! the item is still the one that the decision was made on.
 
 use mcache_base::operation::Refusal;
-use mcache_base::{Expiry, Key, Now, slab_class};
+use mcache_base::{ClassStat, Expiry, Key, Now, Stat, slab_class};
 
 use super::SegmentStorageEngine;
 use super::access::{Class, SegmentAccess};
@@ -148,17 +148,34 @@ impl SegmentAccess {
         }
         drop(region);
         drop(room);
-        self.counters.classes.enter(match change.fragmented {
-            true => engine.size_of(&engine.record(location)),
-            false => {
-                let flags = change.attributes.flags;
-                slab_class::item_size(key.bytes.len(), flags, form.inline_len())
-            }
-        });
+        self.count_entry(change, location, size, form.inline_len());
         if let Some(dead) = dead {
             self.take_out(dead, change.carries, now);
         }
         Ok((location, sequence))
+    }
+
+    /// Counts a record that was published, of `size` bytes and with `len` of value, if that is
+    /// not in fragments, and the room that was made for it.
+    #[inline]
+    fn count_entry(&mut self, change: &Change<'_>, location: Location, size: usize, len: usize) {
+        let engine = &*self.engine;
+        let (item_size, beside) = match change.fragmented {
+            true => {
+                let record = engine.record(location);
+                (engine.size_of(&record), engine.bytes_beside(&record))
+            }
+            false => {
+                let flags = change.attributes.flags;
+                (slab_class::item_size(change.key.bytes.len(), flags, len), 0)
+            }
+        };
+        self.counters.classes.enter(item_size, engine.arena.rounded(size) + beside);
+        if self.direct_reclaims > 0 {
+            let n = std::mem::take(&mut self.direct_reclaims);
+            let class_stat = ClassStat::direct_reclaims;
+            self.counters.both(item_size, Stat::direct_reclaims, class_stat, n);
+        }
     }
 
     /// Takes a record out of use that was replaced.
@@ -167,7 +184,10 @@ impl SegmentAccess {
         let record = engine.record(location);
         match engine.death(location, &record, now) {
             Some(why) => self.counters.leave(engine.leaving(&record, Why::Reclaimed(why))),
-            None => self.counters.classes.leave(engine.size_of(&record)),
+            None => {
+                let bytes = dead.size() + engine.bytes_beside(&record);
+                self.counters.classes.leave(engine.size_of(&record), bytes);
+            }
         }
         let is_fragmented = record.is_fragmented();
         if is_fragmented && !carries {

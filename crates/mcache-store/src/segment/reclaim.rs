@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 
 use mcache_base::operation::Miss;
-use mcache_base::{Expiry, Now, Stat, slab_class};
+use mcache_base::{ClassStat, Expiry, Now, Stat, slab_class};
 
 use super::SegmentStorageEngine;
 use super::arena::{Open, SegmentId};
@@ -15,7 +15,7 @@ use super::epoch::{Epochs, Member};
 use super::index::Location;
 use super::pool::Taker;
 use super::publish::is_near;
-use super::record::Record;
+use super::record::{Record, fragment_size};
 use super::recycle::Closed;
 use super::upkeep::Sweep;
 use crate::eviction::{Candidate, QUEUES, SegmentPolicy, Standing, Verdict};
@@ -237,13 +237,33 @@ impl SegmentStorageEngine {
     /// An item that leaves.
     pub(super) fn leaving(&self, record: &Record<'_>, why: Why) -> Leaving {
         let expires = record.expiry() != Expiry::Never;
-        Leaving { size: self.size_of(record), fetched: record.is_fetched(), expires, why }
+        Leaving {
+            size: self.size_of(record),
+            bytes: self.bytes_of(record),
+            fetched: record.is_fetched(),
+            expires,
+            why,
+        }
     }
 
     /// The size of a record's item, as memcached has it.
     #[inline]
     pub(super) fn size_of(&self, record: &Record<'_>) -> usize {
         slab_class::item_size(record.key().len(), record.flags(), self.value_len(record))
+    }
+
+    /// Bytes that a record's item takes, its fragments' included.
+    pub(super) fn bytes_of(&self, record: &Record<'_>) -> usize {
+        self.arena.rounded(record.size()) + self.bytes_beside(record)
+    }
+
+    /// Bytes of a record's fragments.
+    #[inline]
+    pub(super) fn bytes_beside(&self, record: &Record<'_>) -> usize {
+        match record.is_fragmented() {
+            true => record.fragments().map(|(_, len)| self.arena.rounded(fragment_size(len))).sum(),
+            false => 0,
+        }
     }
 
     /// Takes an item out of the index if it still stands there. Returns whether it did.
@@ -278,7 +298,23 @@ impl Emptying<'_> {
                 Why::Evicted { active: record.is_fetched() && idle_ms < ACTIVE_IDLE_MS_MAX }
             }
         };
-        self.counters.leave(self.engine.leaving(record, why));
+        let leaving = self.engine.leaving(record, why);
+        if let Why::Evicted { .. } = why {
+            let idle_ms = self.now.clock_ms.saturating_sub(record.accessed_ms(self.now));
+            self.engine.ages.note_evicted(slab_class::of(leaving.size), idle_ms);
+        }
+        self.counters.leave(leaving);
+    }
+
+    /// Counts what an item takes more or less where it was moved to.
+    fn count_move(&self, from: &Record<'_>, to: &Record<'_>) {
+        let engine = self.engine;
+        let (before, after) = (engine.bytes_of(from) as u64, engine.bytes_of(to) as u64);
+        if before != after {
+            let class = slab_class::of(engine.size_of(from));
+            let more = after.wrapping_sub(before);
+            self.counters.classes.add(class, ClassStat::mem_requested, more);
+        }
     }
 
     /// Unlinks or moves everything in the segment. Returns whether nothing is left in it.
@@ -394,12 +430,17 @@ impl Emptying<'_> {
         engine.arena.add_live(moved, size, attributes.expiry);
         region.replace(place, moved);
         drop(region);
+        self.count_move(record, &engine.record(moved));
         engine.retire(location, record);
         self.kept += size;
         if self.judge == Judge::Policy {
-            let stat =
-                if standing.queue == 0 { Stat::moves_within_lru } else { Stat::moves_to_warm };
-            self.counters.add(stat, 1);
+            let from = engine.arena.queue_of(location);
+            let (stat, class_stat) = match standing.queue {
+                queue if queue == from => (Stat::moves_within_lru, ClassStat::moves_within_lru),
+                0 => (Stat::moves_to_cold, ClassStat::moves_to_cold),
+                _ => (Stat::moves_to_warm, ClassStat::moves_to_warm),
+            };
+            self.counters.both(engine.size_of(record), stat, class_stat, 1);
         }
         Kept::Moved
     }

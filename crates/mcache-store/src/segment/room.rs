@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use mcache_base::operation::Refusal;
-use mcache_base::{Key, Now, Stat};
+use mcache_base::{Key, Now};
 
 use super::SegmentStorageEngine;
 use super::access::{Class, SegmentAccess};
@@ -155,7 +155,7 @@ impl SegmentAccess {
                 Made::Room | Made::Soon => return Err(Refusal::NoMemory),
             }
         };
-        self.counters.add(Stat::direct_reclaims, u64::from(emptied > 0));
+        self.direct_reclaims += u64::from(emptied > 0);
         let written = engine.arena.segment_size() as u64;
         let born = engine.written.fetch_add(written, Relaxed) + written;
         let open = engine.arena.open(id, class.queue(), engine.base(), born, now.clock_ms);

@@ -53,6 +53,7 @@ impl SegmentStorageEngine {
         self.mark_flushed();
         self.bury_dead(now, &counters);
         self.empty_dead(now, &counters);
+        self.note_ages(now);
         self.balance();
         let spare = self.pool.allowed() / SPARE_DIVISOR;
         self.pool.release_idle(spare, self.run_max(), &self.arena, &self.epochs);
@@ -180,7 +181,7 @@ impl SegmentStorageEngine {
     pub(super) fn check_segments(&self) {
         let mut reclaimer = self.reclaimer();
         reclaimer.begin(&self.epochs);
-        let (mut items, mut sizes) = (0, 0);
+        let (mut items, mut bytes) = (0, 0);
         let (mut fragments, mut listed) = (Vec::new(), Vec::new());
         for id in self.pool.in_use().into_iter() {
             let _closed = Closed::new(&self.arena, id);
@@ -198,7 +199,7 @@ impl SegmentStorageEngine {
                         fragments.push(location);
                     } else {
                         items += 1;
-                        sizes += self.size_of(record) as u64;
+                        bytes += self.bytes_of(record) as u64;
                         let found = self.find(self.hasher.key(record.key())).map(|found| found.0);
                         assert_eq!(found, Some(location), "a live record stands in the index");
                         listed.extend(self.check_list(record));
@@ -214,7 +215,7 @@ impl SegmentStorageEngine {
         assert_eq!(fragments, listed, "every fragment is of one item, and listed once");
         let sum = |stat| slab_class::ids().map(|id| self.class_stat(id, stat)).sum();
         let classes: [u64; 2] = [ClassStat::number, ClassStat::mem_requested].map(sum);
-        assert_eq!(classes, [items, sizes], "what the size classes hold");
+        assert_eq!(classes, [items, bytes], "what the size classes hold");
         reclaimer.rest();
     }
 

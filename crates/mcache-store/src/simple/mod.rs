@@ -164,7 +164,7 @@ impl StorageEngine for SimpleStorageEngine {
             assert_eq!(record.hold().footprint(), OVERHEAD + key.len() + record.blob.value().len());
             footprints += record.footprint();
             number += 1;
-            sizes += record.view().size() as u64;
+            sizes += record.footprint();
         }
         let sum = |stat| slab_class::ids().map(|id| shelf.counters.classes.read(id, stat)).sum();
         let classes: [u64; 2] = [ClassStat::number, ClassStat::mem_requested].map(sum);
@@ -219,7 +219,8 @@ impl Access for Arc<SimpleStorageEngine> {
     ) -> Result<Arriving, Refusal> {
         let mut open = self.open(now);
         let footprint = self.common.footprint(key, store.flags, len)?;
-        open.make_room(footprint, key.bytes)?;
+        let made = open.make_room(footprint, key.bytes)?;
+        open.count_reclaim(made, slab_class::item_size(key.bytes.len(), store.flags, len));
         Ok(Arriving::new(key.bytes, len, Claim::on(&self.common.ledger, footprint)))
     }
 
@@ -239,7 +240,7 @@ impl Access for Arc<SimpleStorageEngine> {
             DeletePlan::Refuse(answer) => return answer,
             DeletePlan::Remove => {
                 if let Some(record) = open.take(key.bytes) {
-                    open.shelf.counters.classes.leave(record.view().size());
+                    open.shelf.counters.classes.leave(record.view().size(), record.bytes());
                 }
             }
             DeletePlan::Mark(attributes) => {
@@ -252,7 +253,7 @@ impl Access for Arc<SimpleStorageEngine> {
                 if open.write(key, &write, Incoming::Borrowed(b"")).is_err()
                     && let Some(record) = open.take(key.bytes)
                 {
-                    open.shelf.counters.classes.leave(record.view().size());
+                    open.shelf.counters.classes.leave(record.view().size(), record.bytes());
                 }
             }
         }
@@ -321,26 +322,34 @@ impl Open<'_> {
         let value_len = incoming.spliced_len(write.splice, current);
         let present = current.map_or(0, Record::footprint);
         let footprint = self.common.footprint(key, write.attributes.flags, value_len)?;
-        self.make_room(footprint.saturating_sub(present), key.bytes)?;
+        let made = self.make_room(footprint.saturating_sub(present), key.bytes)?;
+        let size = slab_class::item_size(key.bytes.len(), write.attributes.flags, value_len);
+        self.count_reclaim(made, size);
         self.common.ledger.give_back(present.saturating_sub(footprint));
 
         let current = self.shelf.items.get(key.bytes);
         let record = self.common.record(key, write, incoming, current);
         let item = record.hold();
-        self.shelf.counters.classes.enter(record.view().size());
+        self.shelf.counters.classes.enter(record.view().size(), record.bytes());
         if let Some(replaced) = self.shelf.items.insert(key.bytes.to_vec(), record) {
-            self.shelf.counters.classes.leave(replaced.view().size());
+            self.shelf.counters.classes.leave(replaced.view().size(), replaced.bytes());
         }
         self.shelf.counters.add(Stat::total_items, u64::from(write.fresh));
         Ok(item)
     }
 
+    /// Counts a store of an item of `size` bytes that had to make room.
+    fn count_reclaim(&self, made: bool, size: usize) {
+        let (stat, class_stat) = (Stat::direct_reclaims, ClassStat::direct_reclaims);
+        self.shelf.counters.both(size, stat, class_stat, u64::from(made));
+    }
+
     /// Takes `bytes` of the capacity: other items than `key`'s have to leave if need be.
-    fn make_room(&mut self, bytes: u64, key: &[u8]) -> Result<(), Refusal> {
+    /// Returns whether any had to.
+    fn make_room(&mut self, bytes: u64, key: &[u8]) -> Result<bool, Refusal> {
         if self.common.ledger.try_take(bytes) {
-            return Ok(());
+            return Ok(false);
         }
-        self.shelf.counters.add(Stat::direct_reclaims, 1);
         self.drop_dead(Why::Reclaimed);
         while !self.common.ledger.try_take(bytes) {
             let others = self.shelf.items.iter().filter(|(other, _)| *other != key);
@@ -354,7 +363,7 @@ impl Open<'_> {
             let victim = victim.clone();
             self.drop_item(&victim, Why::Evicted { active });
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Takes all items out that nobody can have any more.

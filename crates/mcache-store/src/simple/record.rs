@@ -183,6 +183,11 @@ impl Record {
         u64::from(self.life.footprint)
     }
 
+    /// As [`Self::footprint`], for a thread's counters.
+    pub fn bytes(&self) -> usize {
+        self.life.footprint as usize
+    }
+
     /// The item as a walk shows it.
     pub fn view(&self) -> ItemView<'_> {
         let attributes = &self.attributes;
@@ -208,6 +213,7 @@ impl Record {
     pub fn leaving(&self, why: Why) -> Leaving {
         Leaving {
             size: self.view().size(),
+            bytes: self.bytes(),
             fetched: self.attributes.fetched,
             expires: self.attributes.expiry != Expiry::Never,
             why,

@@ -193,6 +193,7 @@ impl Emptying<'_> {
         engine.arena.add_live(moved, size, attributes.expiry);
         region.replace(place, moved);
         drop(region);
+        self.count_move(&owner, &engine.record(moved));
         engine.retire(owner_at, &owner);
         Kept::Moved
     }
