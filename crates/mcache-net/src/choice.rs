@@ -182,6 +182,14 @@ impl<O: Outgoing> Driver<O> for AnyDriver<O> {
         }
     }
 
+    fn received_ahead(&self, connection: ConnectionId) -> usize {
+        either!(self, driver => driver.received_ahead(connection))
+    }
+
+    fn save_memory(&mut self, saves: bool) {
+        either!(self, driver => driver.save_memory(saves));
+    }
+
     fn close(&mut self, connection: ConnectionId) {
         either!(self, driver => driver.close(connection));
     }

@@ -77,6 +77,14 @@ pub trait Driver<O: Outgoing> {
         false
     }
 
+    /// Bytes that the driver has received for a connection and that were not taken yet.
+    fn received_ahead(&self, _connection: ConnectionId) -> usize {
+        0
+    }
+
+    /// Whether memory is short: then as little as can be is received that was not taken.
+    fn save_memory(&mut self, _saves: bool) {}
+
     /// Closes a connection, whatever is under way.
     fn close(&mut self, connection: ConnectionId);
 }

@@ -83,6 +83,34 @@ fn uring(sizes: Sizes) -> Option<UringDriver<Queue>> {
     driver.inspect_err(|error| eprintln!("io_uring is not to be had here: {error}")).ok()
 }
 
+#[test]
+fn what_io_uring_received_ahead_is_counted_and_no_more_than_a_buffer_while_memory_is_short() {
+    let Some(mut driver) = uring(Sizes { buffers: 4, buffer_len: 16, ..Sizes::default() }) else {
+        return;
+    };
+    driver.save_memory(true);
+    let (id, mut peer) = connect_one(&mut driver);
+    let said: Vec<u8> = (0..1000).map(|n| (n >> 2) as u8).collect();
+    peer.write_all(&said).unwrap();
+    for taken in 0..3 {
+        wait_received(&mut driver, id);
+        (0..20).for_each(|_| driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap());
+        assert_eq!(driver.received_ahead(id), 16, "{taken}");
+        assert_eq!(driver.receive(id, &mut [0; 10]), Received::Bytes(10));
+        assert_eq!(driver.received_ahead(id), 6);
+        driver.save_memory(taken < 2);
+        assert_eq!(driver.receive(id, &mut [0; 10]), Received::Bytes(6));
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while driver.received_ahead(id) < 1000 - 3 * 16 {
+        driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+        assert!(Instant::now() < deadline, "the rest never came");
+    }
+    peer.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(receive_all(&mut driver, id, 100), said[3 * 16..]);
+    assert_eq!(driver.received_ahead(id), 0);
+}
+
 fn queue(bytes: &[u8]) -> Queue {
     Queue { bytes: bytes.to_vec(), sent: 0, slice_len: 1000 }
 }

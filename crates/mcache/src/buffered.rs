@@ -1,10 +1,13 @@
 //! What connections hold in memory of their own: requests that wait, and answers that their peers
 //! do not take.
 //!
+//! What a driver has received that nobody took yet is part of it.
+//!
 //! Each worker's connections have an equal share of the server's limit. Once a quarter of it is
-//! held, sessions stop serving after fewer answers. Once all of it is, connections that hold
-//! nothing wait until those that do have had their turns. And when three quarters are held for
-//! peers that leave it there, the connection that did nothing for longest is closed.
+//! held, sessions stop serving after fewer answers, and less is received. Once all of it is,
+//! connections that hold nothing wait until those that do have had their turns. And when three
+//! quarters are held for peers that leave it there, the connection that did nothing for longest is
+//! closed.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -15,6 +18,8 @@ use mcache_base::limits::{OUTPUT_HIGH_WATER, OUTPUT_LOW_WATER};
 pub struct Buffered {
     waiting: AtomicUsize,
     moving: AtomicUsize,
+    /// What the driver received for connections that will have their turns.
+    queued: AtomicUsize,
     share: usize,
 }
 
@@ -23,6 +28,8 @@ pub struct Buffered {
 pub struct Held {
     /// In bytes.
     pub bytes: usize,
+    /// Bytes that the driver holds for it until its next turn.
+    pub ahead: usize,
     /// Until its peer sends or reads; otherwise until its next turn.
     pub waits: bool,
 }
@@ -30,41 +37,54 @@ pub struct Held {
 impl Buffered {
     /// For connections that may hold so many bytes together.
     pub fn new(share: usize) -> Self {
-        Self { waiting: AtomicUsize::new(0), moving: AtomicUsize::new(0), share }
+        let [waiting, moving, queued] = [const { AtomicUsize::new(0) }; 3];
+        Self { waiting, moving, queued, share }
     }
 
     /// Notes that a connection that held `before` holds `now`. Only the worker may call this.
     pub fn note(&self, before: Held, now: Held) {
-        let take = |from: &AtomicUsize, bytes| from.store(from.load(Relaxed) - bytes, Relaxed);
-        let give = |to: &AtomicUsize, bytes| to.store(to.load(Relaxed) + bytes, Relaxed);
-        take(self.of(before), before.bytes);
-        give(self.of(now), now.bytes);
+        let counts = [&self.waiting, &self.moving, &self.queued];
+        for (count, (before, now)) in counts.into_iter().zip(before.parts().zip(now.parts())) {
+            count.store(count.load(Relaxed) - before + now, Relaxed);
+        }
     }
 
     /// Bytes held now.
     pub fn bytes(&self) -> usize {
-        self.waiting.load(Relaxed) + self.moving.load(Relaxed)
+        self.waiting.load(Relaxed) + self.moving.load(Relaxed) + self.queued.load(Relaxed)
     }
 
     /// Bytes of answers at which a session stops serving.
     #[inline]
     pub fn high_water(&self) -> usize {
-        if self.bytes() < self.share / 4 { OUTPUT_HIGH_WATER } else { OUTPUT_LOW_WATER }
+        if self.is_short() { OUTPUT_LOW_WATER } else { OUTPUT_HIGH_WATER }
     }
 
-    /// Whether connections that hold nothing have to wait for those whose turn comes anyway.
+    /// Whether a quarter of the share is held.
+    #[inline]
+    pub fn is_short(&self) -> bool {
+        self.bytes() >= self.share / 4
+    }
+
+    /// Whether connections that hold nothing have to wait for those whose turn comes anyway. What
+    /// was received for these is no reason to: it was not asked for.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.bytes() >= self.share && self.moving.load(Relaxed) > 0
+        let moving = self.moving.load(Relaxed);
+        moving > 0 && self.waiting.load(Relaxed) + moving >= self.share
     }
 
     /// Whether too much is held for peers that leave it there.
     pub fn is_stuck(&self) -> bool {
         self.waiting.load(Relaxed) > self.share - self.share / 4
     }
+}
 
-    fn of(&self, held: Held) -> &AtomicUsize {
-        if held.waits { &self.waiting } else { &self.moving }
+impl Held {
+    /// What it adds to those that wait, to those that move and to what is queued for them.
+    fn parts(self) -> impl Iterator<Item = usize> {
+        let Self { bytes, ahead, waits } = self;
+        if waits { [bytes, 0, ahead] } else { [0, bytes, ahead] }.into_iter()
     }
 }
 
@@ -74,24 +94,27 @@ mod tests {
 
     #[test]
     fn what_is_held_decides_who_has_to_wait() {
-        let held = |bytes, waits| Held { bytes, waits };
+        let held = |bytes, ahead, waits| Held { bytes, ahead, waits };
         let rows = [
-            (0, 0, (OUTPUT_HIGH_WATER, false, false)),
-            (1000, 0, (OUTPUT_LOW_WATER, false, false)),
-            (3000, 0, (OUTPUT_LOW_WATER, false, false)),
-            (3001, 0, (OUTPUT_LOW_WATER, false, true)),
-            (5000, 0, (OUTPUT_LOW_WATER, false, true)),
-            (0, 4000, (OUTPUT_LOW_WATER, true, false)),
-            (3000, 1000, (OUTPUT_LOW_WATER, true, false)),
+            ((0, 0), (0, 0), (OUTPUT_HIGH_WATER, false, false)),
+            ((1000, 0), (0, 0), (OUTPUT_LOW_WATER, false, false)),
+            ((0, 0), (0, 1000), (OUTPUT_LOW_WATER, false, false)),
+            ((2000, 1000), (0, 0), (OUTPUT_LOW_WATER, false, false)),
+            ((3001, 0), (0, 0), (OUTPUT_LOW_WATER, false, true)),
+            ((0, 5000), (0, 0), (OUTPUT_LOW_WATER, false, false)),
+            ((0, 0), (4000, 0), (OUTPUT_LOW_WATER, true, false)),
+            ((3000, 0), (1000, 1), (OUTPUT_LOW_WATER, true, false)),
+            ((3000, 0), (999, 1), (OUTPUT_LOW_WATER, false, false)),
+            ((0, 0), (0, 4000), (OUTPUT_LOW_WATER, false, false)),
         ];
         for (waiting, moving, expected) in rows {
             let buffered = Buffered::new(4000);
-            buffered.note(Held::default(), held(waiting, true));
-            buffered.note(Held::default(), held(moving, false));
+            buffered.note(Held::default(), held(waiting.0, waiting.1, true));
+            buffered.note(Held::default(), held(moving.0, moving.1, false));
             let found = (buffered.high_water(), buffered.is_full(), buffered.is_stuck());
-            assert_eq!(found, expected, "{waiting} wait, {moving} move");
-            buffered.note(held(waiting, true), held(5, false));
-            assert_eq!(buffered.bytes(), moving + 5);
+            assert_eq!(found, expected, "{waiting:?} wait, {moving:?} move");
+            buffered.note(held(waiting.0, waiting.1, true), held(5, 2, false));
+            assert_eq!(buffered.bytes(), moving.0 + moving.1 + 7);
         }
     }
 }

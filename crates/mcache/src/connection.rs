@@ -128,11 +128,15 @@ impl<E: StorageEngine> Connection<E> {
         matches!(self.waits, Waits::Peer | Waits::Events)
     }
 
-    /// What it holds in memory now.
-    pub fn holds(&self) -> Held {
+    /// What it holds in memory now, when the driver has received so many bytes ahead.
+    pub fn holds(&self, ahead: usize) -> Held {
         let answers = self.answers.as_ref().map_or(0, |out| out.capacity());
-        let bytes = self.pending.capacity() + answers + self.sending;
-        Held { bytes, waits: self.waits != Waits::Turn }
+        let mut bytes = self.pending.capacity() + answers + self.sending;
+        let mut ahead = ahead;
+        if self.sending > 0 {
+            bytes += std::mem::take(&mut ahead); // they stay until the peer reads
+        }
+        Held { bytes, ahead, waits: self.waits != Waits::Turn }
     }
 
     /// Whether it has nothing to do until its peer sends something.

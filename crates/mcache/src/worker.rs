@@ -97,13 +97,13 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
                     break;
                 }
                 let Some(id) = self.ready.pop_front() else { break };
-                if self.has_to_wait(id) {
-                    self.ready.push_back(id);
-                    continue;
+                match self.has_to_wait(id) {
+                    true => self.ready.push_back(id),
+                    false => self.serve(id, now),
                 }
-                self.serve(id, now);
                 self.note_held(id, now);
             }
+            self.driver.save_memory(self.shared.buffered[self.index].is_short());
             self.close_idle(now);
             self.access.rest();
         }
@@ -123,10 +123,10 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     fn take(&mut self, event: Event<Answers<E::Pin>>, now: Now) {
         match event {
             Event::Received(id) => {
-                if let Some(connection) = self.connection(id)
-                    && connection.arrived()
-                {
-                    self.make_ready(id);
+                let Some(connection) = self.connection(id) else { return };
+                match connection.arrived() {
+                    true => self.make_ready(id),
+                    false => self.note_held(id, now), // the driver may have to keep it
                 }
             }
             Event::Sent(id, out) => {
@@ -336,8 +336,9 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
 
     /// Notes what a connection holds after its turn.
     fn note_held(&mut self, id: ConnectionId, now: Now) {
+        let ahead = self.driver.received_ahead(id);
         let Some(connection) = self.connection(id) else { return };
-        let holds = connection.holds();
+        let holds = connection.holds(ahead);
         let before = std::mem::replace(&mut connection.held, holds);
         if before == holds {
             return;

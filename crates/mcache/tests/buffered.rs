@@ -31,13 +31,17 @@ fn serve(name: &str) -> (Server, PathBuf) {
 
 /// A line of `stats mcache`.
 fn figure(server: &Server, name: &str) -> usize {
+    figure_text(server, name).parse().unwrap()
+}
+
+fn figure_text(server: &Server, name: &str) -> String {
     let mut client = Client::connect(server);
     client.say(b"stats mcache\r\nquit\r\n");
     let mut report = String::new();
     client.stream.read_to_string(&mut report).unwrap();
     let prefix = format!("STAT {name} ");
     let value = report.lines().find_map(|line| line.strip_prefix(&prefix));
-    value.unwrap_or_else(|| panic!("no {name} in {report}")).parse().unwrap()
+    value.unwrap_or_else(|| panic!("no {name} in {report}")).to_owned()
 }
 
 /// A peer that sends `request` again and again, without reading, until nothing more is taken.
@@ -91,6 +95,28 @@ fn requests_that_do_not_end_are_bounded() {
         stream.write_all(&[b'x'; 12_000]).unwrap();
         stream
     });
+}
+
+#[test]
+fn what_was_received_ahead_is_counted() {
+    let (server, path) = serve("ahead");
+    let mut other = Client::connect(&server);
+    other.say(format!("set v 0 0 8000\r\n{}\r\n", "v".repeat(8000)).as_bytes());
+    other.hear(b"STORED\r\n");
+    let mut peer = connect_unix(&path);
+    peer.write_all(&b"get v\r\n".repeat(100)).unwrap(); // the socket takes a part of the answers
+    let (mut before, mut again) = (0, 0);
+    until(|| {
+        let held = figure(&server, "buffered_bytes");
+        again = if held > 0 && held == before { again + 1 } else { 0 };
+        before = held;
+        again > 20
+    });
+    peer.write_all(&b"get v\r\n".repeat(1000)).unwrap();
+    let ahead = if figure_text(&server, "io_driver") == "epoll" { 0 } else { 7000 };
+    until(|| figure(&server, "buffered_bytes") == before + ahead);
+    drop(peer);
+    until(|| figure(&server, "buffered_bytes") == 0);
 }
 
 #[test]

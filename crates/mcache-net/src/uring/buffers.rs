@@ -60,6 +60,11 @@ impl Buffers {
         usize::from(count) * size_of::<BufRingEntry>() + usize::from(buffer) * (len + STAGGER)
     }
 
+    /// What a receive into one of them is told: no place, and how much each takes.
+    pub(super) fn any(&self) -> (*mut u8, u32) {
+        (ptr::null_mut(), self.len as u32)
+    }
+
     /// Gives a buffer to the kernel. What was in it is lost.
     fn lend(&mut self, buffer: u16) {
         debug_assert!(buffer < self.count);
@@ -107,6 +112,8 @@ pub(super) struct Inbox {
     last: u16,
     /// Bytes of the first buffer that were taken.
     taken: u32,
+    /// Bytes in all of it.
+    len: usize,
 }
 
 #[derive(Debug, Default)]
@@ -117,11 +124,16 @@ struct Kept {
 
 impl Inbox {
     /// Nothing.
-    pub(super) const EMPTY: Self = Self { kept: None, first: NONE, last: NONE, taken: 0 };
+    pub(super) const EMPTY: Self = Self { kept: None, first: NONE, last: NONE, taken: 0, len: 0 };
 
     /// Whether all was taken.
     pub(super) fn is_empty(&self) -> bool {
-        self.first == NONE && self.kept.is_none()
+        self.len == 0
+    }
+
+    /// Bytes that were not taken.
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
     /// Whether it holds buffers.
@@ -133,6 +145,7 @@ impl Inbox {
     pub(super) fn put(&mut self, buffers: &mut Buffers, buffer: u16, len: u32) {
         let Some(filled) = buffers.filled.get_mut(usize::from(buffer)) else { return };
         *filled = (len, NONE);
+        self.len += len as usize;
         match self.first {
             NONE => self.first = buffer,
             _ => buffers.filled[usize::from(self.last)].1 = buffer,
@@ -146,6 +159,7 @@ impl Inbox {
         if let Some(kept) = &mut self.kept {
             count = copy(&kept.bytes[kept.taken..], into);
             kept.taken += count;
+            self.len -= count;
             if kept.taken < kept.bytes.len() {
                 return count;
             }
@@ -156,6 +170,7 @@ impl Inbox {
             let copied = copy(&bytes[self.taken as usize..], &mut into[count..]);
             count += copied;
             self.taken += copied as u32;
+            self.len -= copied;
             if self.taken as usize == bytes.len() {
                 self.give_first_back(buffers);
             }
@@ -163,8 +178,8 @@ impl Inbox {
         count
     }
 
-    /// Copies what is in buffers, to give them back. Returns the bytes that are kept now.
-    pub(super) fn keep(&mut self, buffers: &mut Buffers) -> usize {
+    /// Copies what is in buffers, to give them back.
+    pub(super) fn keep(&mut self, buffers: &mut Buffers) {
         let kept = self.kept.get_or_insert_default();
         kept.bytes.drain(..kept.taken);
         kept.taken = 0;
@@ -174,16 +189,14 @@ impl Inbox {
             kept.bytes.extend_from_slice(&buffers.bytes(at)[from..]);
             at = buffers.filled[usize::from(at)].1;
         }
-        let count = kept.bytes.len();
         while self.first != NONE {
             self.give_first_back(buffers);
         }
-        count
     }
 
     /// Throws everything away.
     pub(super) fn clear(&mut self, buffers: &mut Buffers) {
-        self.kept = None;
+        (self.kept, self.len) = (None, 0);
         while self.first != NONE {
             self.give_first_back(buffers);
         }

@@ -20,6 +20,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use io_uring::opcode;
+use io_uring::squeue::Flags;
 use io_uring::types::Fd;
 use mcache_base::Outgoing;
 use mcache_base::limits::{
@@ -88,6 +89,8 @@ pub struct UringDriver<O> {
     events: Vec<Event<O>>,
     /// Somebody called the waker.
     woken: bool,
+    /// A connection receives no more before all that came was taken.
+    saves: bool,
     completions: Vec<Completion>,
     waker: UringWaker,
 }
@@ -114,6 +117,7 @@ impl<O: Outgoing> UringDriver<O> {
             ended: Vec::new(),
             events: Vec::new(),
             woken: false,
+            saves: false,
             completions: Vec::new(),
             waker: UringWaker::new()?,
         };
@@ -134,7 +138,14 @@ impl<O: Outgoing> UringDriver<O> {
         if slot.receiving != Receiving::Off || slot.ended || slot.closing {
             return;
         }
-        let entry = opcode::RecvMulti::new(Fd(socket.as_raw_fd()), GROUP).build();
+        let socket = Fd(socket.as_raw_fd());
+        let entry = if self.saves {
+            let any = self.buffers.any();
+            let entry = opcode::Recv::new(socket, any.0, any.1).buf_group(GROUP).build();
+            entry.flags(Flags::BUFFER_SELECT)
+        } else {
+            opcode::RecvMulti::new(socket, GROUP).build()
+        };
         self.ring.push_plain(entry.user_data(RECEIVE | connection.0 as u64));
         slot.receiving = Receiving::On;
     }
@@ -267,13 +278,14 @@ impl<O: Outgoing> UringDriver<O> {
     /// those that let too much come together.
     fn collect_buffers(&mut self) {
         let mut filled = std::mem::take(&mut self.filled);
+        let most = if self.saves { 0 } else { RECEIVED_AHEAD_MAX };
         for connection in filled.drain(..) {
             let Some(slot) = self.slots.get_mut(connection.0) else { continue };
             if !slot.inbox.holds_buffers() {
                 continue;
             }
-            let kept = slot.inbox.keep(&mut self.buffers);
-            if kept >= RECEIVED_AHEAD_MAX && slot.receiving == Receiving::On {
+            slot.inbox.keep(&mut self.buffers);
+            if slot.inbox.len() >= most && slot.receiving == Receiving::On {
                 slot.receiving = Receiving::Stopping;
                 self.cancel(RECEIVE | connection.0 as u64);
             }
@@ -355,6 +367,14 @@ impl<O: Outgoing> Driver<O> for UringDriver<O> {
 
     fn is_full(&self) -> bool {
         self.sends.quiet_bytes() >= SENDS_GATHERED_MAX
+    }
+
+    fn received_ahead(&self, connection: ConnectionId) -> usize {
+        self.slots.get(connection.0).map_or(0, |slot| slot.inbox.len())
+    }
+
+    fn save_memory(&mut self, saves: bool) {
+        self.saves = saves;
     }
 
     fn close(&mut self, connection: ConnectionId) {
