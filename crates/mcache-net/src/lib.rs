@@ -11,6 +11,6 @@ pub mod uring;
 pub use choice::{Chosen, Io};
 pub use driver::{ConnectionId, Driver, Event, Received, Send, Wake};
 pub use epoll::EpollDriver;
-pub use listeners::Listeners;
+pub use listeners::{Accepted, Listeners};
 pub use socket::ListenAddress;
 pub use uring::UringDriver;

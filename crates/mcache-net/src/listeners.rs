@@ -26,7 +26,17 @@ pub struct Listeners {
 /// A listener, and whether connections may be waiting there.
 struct Waiting {
     listener: Listener,
+    place: usize,
     ready: bool,
+}
+
+/// A connection that was accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Its socket, non-blocking.
+    pub socket: OwnedFd,
+    /// The place of the address where it was, among those that were bound.
+    pub listener: usize,
 }
 
 impl Listeners {
@@ -44,19 +54,19 @@ impl Listeners {
             listeners: Vec::new(),
             turn: 0,
         };
-        for address in addresses {
-            all.add(address, backlog)
+        for (place, address) in addresses.iter().enumerate() {
+            all.add(address, place, backlog)
                 .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
         }
         Ok(all)
     }
 
-    fn add(&mut self, address: &ListenAddress, backlog: u32) -> io::Result<()> {
+    fn add(&mut self, address: &ListenAddress, place: usize, backlog: u32) -> io::Result<()> {
         let listener = match address {
             ListenAddress::Tcp(address) => Listener::tcp(*address, backlog)?,
             ListenAddress::Unix { path, mode } => Listener::unix(path, *mode, backlog)?,
             ListenAddress::Udp(address) => {
-                let socket = DatagramSocket::bind(*address)?;
+                let socket = DatagramSocket::bind(*address, place)?;
                 self.addresses.push(ListenAddress::Udp(socket.address()));
                 self.datagrams.push(socket);
                 return Ok(());
@@ -65,7 +75,7 @@ impl Listeners {
         let (fd, token) = (listener.as_fd().as_raw_fd(), Token(self.listeners.len()));
         self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
         self.addresses.push(listener.address().clone());
-        self.listeners.push(Waiting { listener, ready: true });
+        self.listeners.push(Waiting { listener, place, ready: true });
         Ok(())
     }
 
@@ -107,11 +117,11 @@ impl Listeners {
         Ok(())
     }
 
-    /// Accepts a connection (non-blocking), from each listener in turn; `None` if none waits.
+    /// Accepts a connection, from each listener in turn; `None` if none waits.
     ///
     /// An error is the process's trouble (no descriptors, no memory); the connection goes on
     /// waiting and can be accepted later.
-    pub fn accept(&mut self) -> io::Result<Option<OwnedFd>> {
+    pub fn accept(&mut self) -> io::Result<Option<Accepted>> {
         for _ in 0..self.listeners.len() {
             self.turn = (self.turn + 1) % self.listeners.len();
             let waiting = &mut self.listeners[self.turn];
@@ -119,7 +129,7 @@ impl Listeners {
                 continue;
             }
             match waiting.listener.accept() {
-                Ok(socket) => return Ok(Some(socket)),
+                Ok(socket) => return Ok(Some(Accepted { socket, listener: waiting.place })),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => waiting.ready = false,
                 // The peer has given up meanwhile, or a signal came: the next may be well.
                 Err(error) if is_passing(&error) => {}

@@ -15,11 +15,12 @@ use crate::epoll::EpollWaker;
 pub struct DatagramSocket {
     socket: UdpSocket,
     address: SocketAddr,
+    place: usize,
 }
 
 impl DatagramSocket {
-    /// Binds the port; port 0 lets the system choose one.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+    /// Binds the port that has this place among all that are bound; port 0 lets the system choose.
+    pub fn bind(address: SocketAddr, place: usize) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
         if address.is_ipv6() {
             // So that the same port can be bound for IPv4 beside it.
@@ -29,7 +30,7 @@ impl DatagramSocket {
         socket.bind(&address.into())?;
         let socket = UdpSocket::from(socket);
         let address = socket.local_addr()?;
-        Ok(Self { socket, address })
+        Ok(Self { socket, address, place })
     }
 
     /// The port, as the system chose it.
@@ -69,6 +70,8 @@ pub struct Datagram {
     pub from: SocketAddr,
     /// The descriptor of the socket that it came to.
     pub descriptor: RawFd,
+    /// The place of that socket's address, among those that were bound.
+    pub listener: usize,
     /// The socket that it came to.
     socket: usize,
 }
@@ -118,7 +121,8 @@ impl Datagrams {
             match waiting.socket.socket.recv_from(buffer) {
                 Ok((len, from)) => {
                     let descriptor = waiting.socket.as_raw_fd();
-                    return Some(Datagram { len, from, descriptor, socket: self.turn });
+                    let listener = waiting.socket.place;
+                    return Some(Datagram { len, from, descriptor, listener, socket: self.turn });
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Nothing there, or the news that an answer did not arrive: the kernel tells

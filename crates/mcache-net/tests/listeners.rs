@@ -54,17 +54,19 @@ fn all_listeners_are_served_at_once() {
     let peers = std::thread::spawn(move || {
         addresses.iter().map(hear).collect::<Vec<_>>() // one after the other
     });
-    let mut accepted = 0;
-    while accepted < wanted.len() {
+    let mut places = Vec::new();
+    while places.len() < wanted.len() {
         match listeners.accept().unwrap() {
             Some(connection) => {
-                socket::send_and_close(connection, b"full\r\n");
-                accepted += 1;
+                places.push(connection.listener);
+                socket::send_and_close(connection.socket, b"full\r\n");
             }
             None => listeners.wait(None).unwrap(),
         }
     }
     assert_eq!(peers.join().unwrap(), vec![b"full\r\n".to_vec(); 3]);
+    places.sort_unstable(); // a peer may come before the one that came before it is accepted
+    assert_eq!(places, [0, 1, 2]);
 }
 
 #[test]

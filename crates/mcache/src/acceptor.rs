@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use mcache_base::limits::{ACCEPT_RETRY_MS, NEWCOMERS_WAITING_MAX};
-use mcache_net::{Listeners, Wake, socket};
+use mcache_net::{Accepted, Listeners, Wake, socket};
 use mcache_protocol::WireError;
 
 use crate::mailbox::{Mailbox, Newcomer, Place};
@@ -39,7 +39,7 @@ impl<W: Wake> Acceptor<W> {
                 continue;
             }
             match self.listeners.accept() {
-                Ok(Some(socket)) => self.deal(socket),
+                Ok(Some(accepted)) => self.deal(accepted),
                 Ok(None) => self.listeners.wait(None)?,
                 Err(error) => self.suspend(&error),
             }
@@ -48,7 +48,7 @@ impl<W: Wake> Acceptor<W> {
     }
 
     /// Hands a connection to the next worker, or refuses it.
-    fn deal(&mut self, socket: OwnedFd) {
+    fn deal(&mut self, Accepted { socket, listener }: Accepted) {
         let connections = &self.shared.connections;
         let limit = self.shared.options.connections_max;
         let at_limit = self.is_at_limit();
@@ -69,7 +69,7 @@ impl<W: Wake> Acceptor<W> {
             refuse(socket, &self.shared);
             return;
         };
-        self.mailboxes[self.next].post(Newcomer { socket, place });
+        self.mailboxes[self.next].post(Newcomer { socket, listener, place });
         self.next = (self.next + 1) % self.mailboxes.len();
     }
 
@@ -92,8 +92,8 @@ impl<W: Wake> Acceptor<W> {
         let since = self.shared.connections.suspend();
         while self.shared.stop.sleep(Duration::from_millis(ACCEPT_RETRY_MS)) {
             match self.listeners.accept() {
-                Ok(Some(socket)) => {
-                    self.deal(socket);
+                Ok(Some(accepted)) => {
+                    self.deal(accepted);
                     break;
                 }
                 Ok(None) => break,

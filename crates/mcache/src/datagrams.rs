@@ -6,7 +6,6 @@
 //! [`UDP_AMPLIFICATION_MAX`] times what they sent.
 
 use std::io::{self, IoSlice};
-use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use mcache_base::limits::{OUTPUT_HIGH_WATER, RECEIVE_CHUNK, UDP_AMPLIFICATION_MAX, UDP_REPLY_MAX};
@@ -71,7 +70,7 @@ impl<E: StorageEngine> DatagramServer<E> {
             let counters = shared.udp_counters();
             counters.add(Stat::bytes_read, packet.len() as u64);
             shared.roster.found_was_active(request.descriptor, shared.clock.now().clock_ms);
-            if self.converse(frame.payload, most, request.descriptor) {
+            if self.converse(frame.payload, most, request) {
                 datagram::encode(frame.id, &self.answer, |packet| {
                     if self.sockets.answer(request, packet) {
                         counters.add(Stat::bytes_written, packet.len() as u64);
@@ -86,8 +85,10 @@ impl<E: StorageEngine> DatagramServer<E> {
 
     /// Lets a session serve `input`. Whether its answer comes to at most `most` bytes, headers
     /// included; what the commands do is done in any case.
-    fn converse(&mut self, input: &[u8], most: usize, from: RawFd) -> bool {
-        let mut session = Session::<E>::new(self.shared.options.protocols);
+    fn converse(&mut self, input: &[u8], most: usize, from: &Datagram) -> bool {
+        let protocols = self.shared.options.protocols_at(from.listener);
+        let mut session = Session::<E>::new(protocols);
+        let connection = from.descriptor;
         let log = self.shared.watch.log(self.shared.options.threads);
         let mut context = Context {
             engine: &*self.engine,
@@ -97,7 +98,7 @@ impl<E: StorageEngine> DatagramServer<E> {
             classes: self.shared.udp_classes(),
             prefixes: &self.shared.prefixes,
             host: &*self.shared,
-            events: Events { wanted: self.shared.watch.wanted(), log: &log, connection: from },
+            events: Events { wanted: self.shared.watch.wanted(), log: &log, connection },
             requests_per_turn: self.shared.options.requests_per_turn,
             output_high_water: OUTPUT_HIGH_WATER,
         };

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddr
 
 use mcache_base::limits::BUFFERED_MAX;
 use mcache_net::ListenAddress;
+use mcache_protocol::Protocols;
 use mcache_store::eviction::policy;
 use mcache_store::{EngineOptions, SEGMENT_CAPACITY_MIN};
 
@@ -51,10 +52,12 @@ pub fn engine_options(settings: &Settings) -> Result<EngineOptions, Failure> {
 
 /// What the server is told. Looks host names up, so it may wait for a name server.
 pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
+    let (listeners, own_protocols) = listeners(settings)?.into_iter().unzip();
     Ok(ServerOptions {
-        listeners: listeners(settings)?,
+        listeners,
         udp_allow: settings.udp_allow.clone(),
         protocols: settings.protocols,
+        own_protocols,
         backlog: settings.backlog,
         io: settings.io,
         threads: settings.threads as usize,
@@ -79,8 +82,11 @@ pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
     })
 }
 
+/// What is found at an address, and the protocols spoken there if they are its own.
+type Spoken<A> = (A, Option<Protocols>);
+
 /// Where to listen: the unix socket, and the ports unless the unix socket takes their place.
-fn listeners(settings: &Settings) -> Result<Vec<ListenAddress>, Failure> {
+fn listeners(settings: &Settings) -> Result<Vec<Spoken<ListenAddress>>, Failure> {
     let mut addresses = Vec::new();
     // With a unix socket, a port is there only if it was asked for.
     let given = |names: &[&'static str]| match settings.unix_socket {
@@ -92,20 +98,21 @@ fn listeners(settings: &Settings) -> Result<Vec<ListenAddress>, Failure> {
     if let Some(path) = &settings.unix_socket {
         let path = std::path::absolute(path)
             .map_err(|error| Failure::system(format!("{}: {error}", path.display())))?;
-        addresses.push(ListenAddress::Unix { path, mode: settings.unix_mask });
+        addresses.push((ListenAddress::Unix { path, mode: settings.unix_mask }, None));
     }
     if given(&["port", "listen"]) {
         let tcp = sockets(settings, settings.port)?;
-        addresses.extend(tcp.into_iter().map(ListenAddress::Tcp));
+        addresses.extend(tcp.into_iter().map(|(it, own)| (ListenAddress::Tcp(it), own)));
     }
     if given(&["udp_port"]) {
         let udp = sockets(settings, settings.udp_port)?;
-        addresses.extend(udp.into_iter().map(ListenAddress::Udp));
+        addresses.extend(udp.into_iter().map(|(it, own)| (ListenAddress::Udp(it), own)));
     }
     Ok(addresses)
 }
 
-fn sockets(settings: &Settings, port: Port) -> Result<Vec<SocketAddr>, Failure> {
+/// The interfaces that `-l` names, with `port` where it names none; none if the port is off.
+fn sockets(settings: &Settings, port: Port) -> Result<Vec<Spoken<SocketAddr>>, Failure> {
     let mut sockets = Vec::new();
     let Some(port) = port.to_bind() else { return Ok(sockets) };
     if settings.listen.is_empty() {
@@ -113,12 +120,13 @@ fn sockets(settings: &Settings, port: Port) -> Result<Vec<SocketAddr>, Failure> 
             Habits::Mcache => (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST),
             Habits::Memcached => (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED),
         };
-        push_both(hosts, port, &mut sockets);
+        push_both(hosts, port, None, &mut sockets);
     }
     for listener in &settings.listen {
-        let port = listener.port.unwrap_or(port);
+        let (port, own) = (listener.port.unwrap_or(port), listener.protocols);
+        let all = (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);
         match &listener.host {
-            None => push_both((Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED), port, &mut sockets),
+            None => push_both(all, port, own, &mut sockets),
             Some(host) => resolve(listener, host, port, &mut sockets)?,
         }
     }
@@ -126,10 +134,15 @@ fn sockets(settings: &Settings, port: Port) -> Result<Vec<SocketAddr>, Failure> 
 }
 
 /// The same interface in both versions of IP; version 6 only where the system has it.
-fn push_both((v4, v6): (Ipv4Addr, Ipv6Addr), port: u16, sockets: &mut Vec<SocketAddr>) {
-    push(SocketAddr::from((v4, port)), sockets);
+fn push_both(
+    (v4, v6): (Ipv4Addr, Ipv6Addr),
+    port: u16,
+    own: Option<Protocols>,
+    sockets: &mut Vec<Spoken<SocketAddr>>,
+) {
+    push(SocketAddr::from((v4, port)), own, sockets);
     if TcpListener::bind((v6, 0)).is_ok() {
-        push(SocketAddr::from((v6, port)), sockets);
+        push(SocketAddr::from((v6, port)), own, sockets);
     }
 }
 
@@ -137,22 +150,22 @@ fn resolve(
     listener: &ListenOn,
     host: &str,
     port: u16,
-    sockets: &mut Vec<SocketAddr>,
+    sockets: &mut Vec<Spoken<SocketAddr>>,
 ) -> Result<(), Failure> {
     if let Ok(address) = host.parse::<IpAddr>() {
-        push(SocketAddr::from((address, port)), sockets);
+        push(SocketAddr::from((address, port)), listener.protocols, sockets);
         return Ok(());
     }
     let found = (host, port)
         .to_socket_addrs()
         .map_err(|error| Failure::system(format!("-l {listener}: {error}")))?;
-    found.for_each(|address| push(address, sockets));
+    found.for_each(|address| push(address, listener.protocols, sockets));
     Ok(())
 }
 
-fn push(address: SocketAddr, sockets: &mut Vec<SocketAddr>) {
-    if !sockets.contains(&address) {
-        sockets.push(address);
+fn push(address: SocketAddr, own: Option<Protocols>, sockets: &mut Vec<Spoken<SocketAddr>>) {
+    if sockets.iter().all(|(other, _)| *other != address) {
+        sockets.push((address, own));
     }
 }
 
@@ -168,7 +181,12 @@ mod tests {
         };
         let options = server_options(&settings).expect(line);
         // Whether version 6 is there depends on the machine.
-        let shown = options.listeners.iter().map(ToString::to_string);
+        let shown = options.listeners.iter().enumerate().map(|(place, address)| {
+            match options.protocols_at(place) {
+                Protocols::Negotiated => address.to_string(),
+                protocols => format!("{address} {protocols:?}"),
+            }
+        });
         shown.filter(|address| !address.contains('[')).collect()
     }
 
@@ -183,6 +201,17 @@ mod tests {
             (Mcache, "-l *", &["0.0.0.0:11211"]),
             (Mcache, "-p 1 -l 127.0.0.1,127.0.0.2:2", &["127.0.0.1:1", "127.0.0.2:2"]),
             (Mcache, "-l 127.0.0.1:1,127.0.0.1 -p 1", &["127.0.0.1:1"]),
+            (
+                Mcache,
+                "-B ascii -s /a/b -p 1 -l proto[binary]:127.0.0.1,tag_x_:127.0.0.2 -U 3",
+                &[
+                    "/a/b Ascii",
+                    "127.0.0.1:1 Binary",
+                    "127.0.0.2:1 Ascii",
+                    "udp:127.0.0.1:3 Binary",
+                    "udp:127.0.0.2:3 Ascii",
+                ],
+            ),
             (Mcache, "-s /a/b", &["/a/b"]),
             (Mcache, "-s /a/b -p 1", &["/a/b", "127.0.0.1:1"]),
             (Memcached, "-s /a/b -p 1", &["/a/b"]),

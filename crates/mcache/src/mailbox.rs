@@ -10,6 +10,8 @@ use mcache_net::{ConnectionId, Wake};
 pub struct Newcomer {
     /// Its socket.
     pub socket: OwnedFd,
+    /// The place of its listener in [`crate::ServerOptions::listeners`].
+    pub listener: usize,
     /// The connection's place under the connection limit.
     pub place: Place,
 }

@@ -16,8 +16,10 @@ pub struct ServerOptions {
     pub listeners: Vec<ListenAddress>,
     /// Who may be sent answers over UDP that are much longer than their requests.
     pub udp_allow: Vec<Network>,
-    /// Protocols spoken on all of them.
+    /// Protocols spoken on those of them that have none of their own.
     pub protocols: Protocols,
+    /// The listeners' own protocols, each at its listener's place.
+    pub own_protocols: Vec<Option<Protocols>>,
     /// Connections that may wait to be accepted, per listener.
     pub backlog: u32,
     /// The kernel interface that the workers use.
@@ -59,6 +61,11 @@ pub struct ServerOptions {
 }
 
 impl ServerOptions {
+    /// The protocols spoken on the listener at a place.
+    pub fn protocols_at(&self, listener: usize) -> Protocols {
+        self.own_protocols.get(listener).copied().flatten().unwrap_or(self.protocols)
+    }
+
     /// Descriptors of the server itself, beside those of connections: the standard three, the
     /// acceptor's two, two per worker, the listeners, two to wait for UDP.
     pub fn descriptors(&self) -> usize {
@@ -83,6 +90,7 @@ impl Default for ServerOptions {
             listeners: vec![ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 11211)))],
             udp_allow: Network::LOOPBACK.to_vec(),
             protocols: Protocols::Negotiated,
+            own_protocols: Vec::new(),
             backlog: 1024,
             io: Io::Auto,
             threads: 4,

@@ -397,7 +397,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
                 }
                 let entry = Arc::new(Entry::connected(descriptor, ends, now.clock_ms));
                 self.shared.roster.enter(self.index, entry.clone());
-                let protocols = self.shared.options.protocols;
+                let protocols = self.shared.options.protocols_at(newcomer.listener);
                 self.connections[id.0] = Some(Connection::new(protocols, entry));
                 self.held += 1;
                 self.note(id, None);

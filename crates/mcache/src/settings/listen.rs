@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use mcache_protocol::Protocols;
+
+/// Characters that a listener's tag may have, at most.
+const TAG_MAX: usize = 8;
+
 /// The port of listeners that name none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
@@ -48,6 +53,10 @@ impl fmt::Display for Port {
 /// An interface to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenOn {
+    /// The protocols spoken there, if they are not those of all listeners.
+    pub protocols: Option<Protocols>,
+    /// A word for the listener.
+    pub tag: Option<String>,
     /// An address or a host name; `None` (written `*`) is every interface.
     pub host: Option<String>,
     /// The port, if the listener has one of its own; 0 lets the system choose.
@@ -56,11 +65,14 @@ pub struct ListenOn {
 
 impl ListenOn {
     /// Reads `host`, `host:port`, `v6`, `[v6]`, `[v6]:port` or `*`, or says what it should be.
+    /// In front of it may stand `notls:`, then `proto[NAME]:`, then `tag[WORD]:` or `tag_WORD_:`.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let unsupported = ["proto[", "tag[", "tag_", "notls:", "btls:", "mtls:"];
-        if let Some(prefix) = unsupported.iter().find(|prefix| text.starts_with(**prefix)) {
-            return Err(format!("is not supported yet: listeners with a prefix such as {prefix}"));
+        if let Some(prefix) = ["btls:", "mtls:"].iter().find(|prefix| text.starts_with(**prefix)) {
+            return Err(format!("is not supported yet: listeners with TLS, as {prefix} asks for"));
         }
+        let text = text.strip_prefix("notls:").unwrap_or(text);
+        let (protocols, text) = protocols(text)?;
+        let (tag, text) = tag(text)?;
         let (host, port) = split(text).ok_or("should be an address, host:port or [v6]:port")?;
         let valid = |c: char| c.is_ascii_alphanumeric() || "-._:%".contains(c);
         if host.is_empty() || (host != "*" && !host.chars().all(valid)) {
@@ -71,18 +83,60 @@ impl ListenOn {
             None => None,
         };
         let host = (host != "*").then(|| host.to_owned());
-        Ok(Self { host, port })
+        Ok(Self { protocols, tag, host, port })
     }
 }
 
 impl fmt::Display for ListenOn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(protocols) = self.protocols {
+            write!(f, "proto[{}]:", name_of(protocols))?;
+        }
+        if let Some(tag) = &self.tag {
+            write!(f, "tag[{tag}]:")?;
+        }
         match (self.host.as_deref(), self.port) {
             (Some(host), Some(port)) if host.contains(':') => write!(f, "[{host}]:{port}"),
             (host, Some(port)) => write!(f, "{}:{port}", host.unwrap_or("*")),
             (host, None) => f.write_str(host.unwrap_or("*")),
         }
     }
+}
+
+/// memcached's name of a listener's protocols.
+fn name_of(protocols: Protocols) -> &'static str {
+    match protocols {
+        Protocols::Negotiated => "negotiating",
+        Protocols::Ascii => "ascii",
+        Protocols::Binary => "binary",
+    }
+}
+
+/// Takes `proto[NAME]:` off the front, if it is there.
+fn protocols(text: &str) -> Result<(Option<Protocols>, &str), String> {
+    let Some(rest) = text.strip_prefix("proto[") else { return Ok((None, text)) };
+    let all = [Protocols::Ascii, Protocols::Binary, Protocols::Negotiated];
+    let named = rest.split_once("]:").and_then(|(name, rest)| {
+        let protocols = all.into_iter().find(|&protocols| name_of(protocols) == name)?;
+        Some((Some(protocols), rest))
+    });
+    named.ok_or_else(|| "should have proto[ascii]:, proto[binary]: or proto[negotiating]:".into())
+}
+
+/// Takes `tag[WORD]:` or `tag_WORD_:` off the front, if it is there.
+fn tag(text: &str) -> Result<(Option<String>, &str), String> {
+    let split = match text.strip_prefix("tag_") {
+        Some(rest) => rest.split_once("_:"),
+        None => match text.strip_prefix("tag[") {
+            Some(rest) => rest.split_once("]:"),
+            None => return Ok((None, text)),
+        },
+    };
+    let tagged = split.filter(|(tag, _)| (1..=TAG_MAX).contains(&tag.len()));
+    let (tag, rest) = tagged.ok_or_else(|| {
+        format!("should have tag[WORD]: or tag_WORD_:, the word of 1 to {TAG_MAX} characters")
+    })?;
+    Ok((Some(tag.to_owned()), rest))
 }
 
 /// Splits a host from its port. An address of version 6 needs brackets to have a port.
@@ -124,9 +178,35 @@ mod tests {
             ("*:11300", None, Some(11300), "*:11300"),
         ];
         for (text, host, port, shown) in rows {
-            let expected = ListenOn { host: host.map(str::to_owned), port };
+            let host = host.map(str::to_owned);
+            let expected = ListenOn { protocols: None, tag: None, host, port };
             assert_eq!(ListenOn::parse(text), Ok(expected.clone()), "{text}");
             assert_eq!(expected.to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn prefixes_are_read_and_shown() {
+        let (ascii, binary) = (Some(Protocols::Ascii), Some(Protocols::Binary));
+        let rows = [
+            ("proto[ascii]:127.0.0.1", ascii, None, "proto[ascii]:127.0.0.1"),
+            (
+                "proto[binary]:tag_tools_:[::1]:1",
+                binary,
+                Some("tools"),
+                "proto[binary]:tag[tools]:[::1]:1",
+            ),
+            ("proto[negotiating]:*", Some(Protocols::Negotiated), None, "proto[negotiating]:*"),
+            ("tag[12345678]:localhost:1", None, Some("12345678"), "tag[12345678]:localhost:1"),
+            ("tag_a_b_:*", None, Some("a_b"), "tag[a_b]:*"),
+            ("notls:127.0.0.1:1", None, None, "127.0.0.1:1"),
+            ("notls:proto[ascii]:*", ascii, None, "proto[ascii]:*"),
+        ];
+        for (text, protocols, tag, shown) in rows {
+            let listener = ListenOn::parse(text).expect(text);
+            assert_eq!((listener.protocols, listener.tag.as_deref()), (protocols, tag), "{text}");
+            assert_eq!(listener.to_string(), shown);
+            assert_eq!(ListenOn::parse(shown), Ok(listener));
         }
     }
 
@@ -144,8 +224,17 @@ mod tests {
             "[::1]x",
             "a b",
             "a/b:1",
-            "proto[ascii]:127.0.0.1",
-            "notls:127.0.0.1:1",
+            "proto[ascii]127.0.0.1",
+            "proto[asci]:127.0.0.1",
+            "proto[]:127.0.0.1",
+            "proto[proxy]:127.0.0.1",
+            "proto[ascii]:",
+            "tag[]:127.0.0.1",
+            "tag[123456789]:127.0.0.1",
+            "tag_x:127.0.0.1",
+            "tag[x]:proto[ascii]:127.0.0.1",
+            "btls:127.0.0.1:1",
+            "mtls:proto[ascii]:127.0.0.1",
         ];
         for text in bad {
             assert!(ListenOn::parse(text).is_err(), "{text:?}");

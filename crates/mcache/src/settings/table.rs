@@ -124,7 +124,9 @@ settings! {
         ["--udp-allow"] "NETWORKS" => read::networks;
 
     /// Interfaces to listen on, as ADDRESS, HOST:PORT or [V6]:PORT: several with commas, or the
-    /// option repeated. Without it mcache listens on loopback, memcached on all interfaces.
+    /// option repeated. `proto[ascii]:`, `proto[binary]:` or `proto[negotiating]:` in front gives
+    /// one protocols of its own, then `tag[WORD]:` a name. Without it mcache listens on loopback,
+    /// memcached on all interfaces.
     listen: Vec<ListenOn> = Vec::new(), Vec::new() => show::listeners;
         ["-l" "--listen"] "ADDRESS" => read::listeners;
         stat "inter";
