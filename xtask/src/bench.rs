@@ -4,6 +4,11 @@ use crate::shell;
 
 /// Runs the command: the first argument is the program; without one they are listed.
 pub fn run(arguments: &[String]) -> Result<(), String> {
+    if arguments.first().is_some_and(|program| program == "load") {
+        let mut server = shell::cargo(); // it lies beside the program that measures it
+        server.args(["build", "--release", "--quiet", "--package", "mcache"]);
+        shell::run(&mut server)?;
+    }
     let mut command = shell::cargo();
     command.args(["run", "--release", "--quiet", "--package", "mcache-bench", "--bin"]);
     match arguments.split_first() {

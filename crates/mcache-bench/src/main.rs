@@ -9,6 +9,7 @@ mod clock;
 mod collide;
 mod hit_ratio;
 mod integrity;
+mod load;
 mod memory;
 mod numbers;
 mod replay;
@@ -45,6 +46,14 @@ const PROGRAMS: &[Program] = &[
         arguments: "[--seconds N] [--mb N] [--address HOST:PORT]",
         about: "readers and writers of all sizes at once, every byte verified",
         run: integrity::run,
+    },
+    Program {
+        name: "load",
+        arguments: "[--against PATH] [--only NAME,..] [--rounds N] [--seconds N] \
+                    [--rate half|N] [--idle N] [--drivers uring,epoll] [--ours PATH] \
+                    [--also NAME=COMMAND]",
+        about: "servers under load: CPU time per request, throughput, latencies",
+        run: load::run,
     },
     Program {
         name: "memory",
