@@ -19,7 +19,7 @@ pub struct Acceptor<W> {
     listeners: Listeners,
     mailboxes: Arc<[Mailbox<W>]>,
     shared: Arc<Shared>,
-    /// The worker that gets the next connection.
+    /// The worker that gets the next connection, if none has fewer.
     next: usize,
     /// Whether the last connection found the limit reached.
     at_limit: bool,
@@ -47,7 +47,7 @@ impl<W: Wake> Acceptor<W> {
         Ok(())
     }
 
-    /// Hands a connection to the next worker, or refuses it.
+    /// Hands a connection to the worker that has the fewest, or refuses it.
     fn deal(&mut self, Accepted { socket, listener }: Accepted) {
         let connections = &self.shared.connections;
         let limit = self.shared.options.connections_max;
@@ -69,8 +69,9 @@ impl<W: Wake> Acceptor<W> {
             refuse(socket, &self.shared);
             return;
         };
-        self.mailboxes[self.next].post(Newcomer { socket, listener, place });
-        self.next = (self.next + 1) % self.mailboxes.len();
+        let worker = Mailbox::emptiest(&self.mailboxes, self.next);
+        self.mailboxes[worker].post(Newcomer { socket, listener, place });
+        self.next = (worker + 1) % self.mailboxes.len();
     }
 
     /// Whether as many connections are open as may be.

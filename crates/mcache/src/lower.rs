@@ -24,7 +24,7 @@ pub fn report(settings: &Settings) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         memory = settings.memory,
-        threads = settings.threads,
+        threads = settings.threads.count(),
         connections = settings.connections_max,
         engine = settings.engine.name(),
         eviction = settings.eviction,
@@ -60,7 +60,8 @@ pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
         own_protocols,
         backlog: settings.backlog,
         io: settings.io,
-        threads: settings.threads as usize,
+        threads: settings.threads.count() as usize,
+        pin_workers: settings.pin_workers,
         connections_max: settings.connections_max as usize,
         refuse_at_once: settings.maxconns_fast,
         buffered_max: match settings.read_buffers_max {

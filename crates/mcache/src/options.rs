@@ -26,6 +26,8 @@ pub struct ServerOptions {
     pub io: Io,
     /// Worker threads, 1 or more.
     pub threads: usize,
+    /// Whether each worker stays on one processor.
+    pub pin_workers: bool,
     /// Connections that may be open at once; one more is told so and closed.
     pub connections_max: usize,
     /// Whether connections over the limit are refused; otherwise they wait to be accepted, and
@@ -94,6 +96,7 @@ impl Default for ServerOptions {
             backlog: 1024,
             io: Io::Auto,
             threads: 4,
+            pin_workers: false,
             connections_max: 1024,
             refuse_at_once: true,
             buffered_max: BUFFERED_MAX,

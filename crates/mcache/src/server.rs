@@ -10,6 +10,7 @@ use mcache_net::udp::Datagrams;
 use mcache_net::{Chosen, Driver, ListenAddress, Listeners, Wake};
 use mcache_session::Host;
 use mcache_store::StorageEngine;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::acceptor::Acceptor;
 use crate::datagrams::DatagramServer;
@@ -61,9 +62,12 @@ impl Server {
             let datagrams = DatagramServer::new(sockets, engine.clone(), shared.clone());
             server.spawn("udp".to_owned(), move || datagrams.run())?;
         }
+        let processors = if shared.options.pin_workers { processors() } else { Vec::new() };
         for (index, driver) in drivers.into_iter().enumerate() {
             let (engine, shared, mailboxes) = (engine.clone(), shared.clone(), mailboxes.clone());
+            let processor = processors.get(index % processors.len().max(1)).copied();
             server.spawn(format!("worker-{index}"), move || {
+                processor.into_iter().for_each(stay_on);
                 Worker::new(index, driver, engine, shared, mailboxes).run()
             })?;
         }
@@ -142,6 +146,22 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stopper.stop();
+    }
+}
+
+/// The processors that the process may use.
+fn processors() -> Vec<usize> {
+    let allowed = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
+    (0..CpuSet::MAX_CPU).filter(|processor| allowed.is_set(*processor)).collect()
+}
+
+/// Keeps this thread on a processor.
+fn stay_on(processor: usize) {
+    let mut set = CpuSet::new();
+    set.set(processor);
+    match sched_setaffinity(None, &set) {
+        Ok(()) => tracing::debug!(processor, "a worker stays here"),
+        Err(error) => tracing::warn!(processor, %error, "a worker cannot be kept here"),
     }
 }
 

@@ -14,6 +14,8 @@ mod show;
 mod table;
 
 use std::ffi::OsString;
+use std::fmt;
+use std::num::NonZero;
 use std::path::Path;
 
 use mcache_base::limits::ITEM_SIZE_CEILING;
@@ -59,6 +61,40 @@ pub enum MemoryFrom {
 /// Of the cgroup's memory, so many percent are for items; the rest is for connections and the
 /// program.
 const CGROUP_PERCENT: u64 = 75;
+
+/// Most worker threads.
+const THREADS_MAX: u64 = 1024;
+
+/// How many worker threads there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// One for each processor; a number once all that was said is known.
+    Auto,
+    /// So many.
+    Number(u32),
+}
+
+impl Threads {
+    /// How many that is, here.
+    pub fn count(self) -> u32 {
+        match self {
+            Self::Auto => {
+                let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+                processors.min(THREADS_MAX as usize) as u32
+            }
+            Self::Number(count) => count,
+        }
+    }
+}
+
+impl fmt::Display for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str(read::AUTO),
+            Self::Number(count) => count.fmt(f),
+        }
+    }
+}
 
 /// Where items live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,6 +323,7 @@ impl Settings {
         if self.udp_port != Port::Off && !self.is_given("port") {
             self.port = self.udp_port;
         }
+        self.threads = Threads::Number(self.threads.count());
         if self.memory_from == MemoryFrom::Cgroup {
             self.settle_memory();
         }
@@ -346,7 +383,7 @@ impl Settings {
             let mistake = "hot_lru_pct + warm_lru_pct cannot be more than 80% combined";
             return Err(Failure::usage(mistake));
         }
-        if self.napi_ids > self.threads {
+        if self.napi_ids > self.threads.count() {
             return Err(Failure::usage(format!(
                 "Number of napi_ids({}) cannot be greater than number of threads({})",
                 self.napi_ids, self.threads

@@ -404,6 +404,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken in");
+                self.mailboxes[self.index].leave();
                 self.shared.connections.open.fetch_sub(1, Relaxed);
             }
         }
@@ -420,9 +421,11 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         } else if workers_left > 1 {
             let next = (self.index + 1) % self.mailboxes.len();
             let place = Place::Wanted { workers_left: workers_left - 1 };
+            self.mailboxes[self.index].leave();
             self.mailboxes[next].post(Newcomer { place, ..newcomer });
         } else {
             self.shared.connections.waiting.fetch_sub(1, Relaxed);
+            self.mailboxes[self.index].leave();
             refuse(newcomer.socket, &self.shared);
         }
     }
@@ -483,6 +486,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             self.shared.buffered[self.index].note(connection.held, Held::default());
             self.shared.roster.leave(self.index, connection.entry.descriptor);
             self.driver.close(id);
+            self.mailboxes[self.index].leave();
             self.held -= 1;
         }
         open

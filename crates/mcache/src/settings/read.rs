@@ -9,7 +9,7 @@ use mcache_protocol::Protocols;
 use mcache_store::SizeLimit;
 use mcache_store::eviction::POLICIES;
 
-use super::{Engine, ListenOn, Port};
+use super::{Engine, ListenOn, Port, THREADS_MAX, Threads};
 use crate::network::Network;
 use crate::options::IdlePolicy;
 
@@ -56,7 +56,19 @@ pub fn byte_size(field: &mut u64, text: &str) -> Reading {
     Ok(())
 }
 
-/// What asks for a share of the cgroup's memory.
+/// A number of threads, or [`AUTO`].
+pub fn threads(field: &mut Threads, text: &str) -> Reading {
+    *field = Threads::Auto;
+    if text != AUTO {
+        let mut count = 0;
+        number::<_, 1, THREADS_MAX>(&mut count, text)
+            .map_err(|error| format!("{error}, or {AUTO}"))?;
+        *field = Threads::Number(count);
+    }
+    Ok(())
+}
+
+/// What asks for what the machine has: a share of the cgroup's memory, a thread a processor.
 pub const AUTO: &str = "auto";
 
 /// Bytes as [`byte_size`] has them. [`AUTO`] changes nothing yet: see `Settings::settle`.

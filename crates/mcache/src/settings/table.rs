@@ -11,7 +11,9 @@ use mcache_net::Io;
 use mcache_protocol::Protocols;
 use mcache_store::SizeLimit;
 
-use super::{Engine, Given, Habits, ListenOn, MemoryFrom, Port, Setting, Spelling, read, show};
+use super::{
+    Engine, Given, Habits, ListenOn, MemoryFrom, Port, Setting, Spelling, Threads, read, show,
+};
 use crate::network::Network;
 use crate::options::IdlePolicy;
 
@@ -194,10 +196,15 @@ settings! {
         ["-o slab_sizes"] "SIZES" => read::word;
         no effect NO_SLABS;
 
-    /// Worker threads, each with its own event loop.
-    threads: u32 = 4, 4 => show::plain;
-        ["-t" "--threads"] "NUMBER" => read::number::<_, 1, 1024>;
+    /// Worker threads, each with its own event loop. `auto` is one for each processor that the
+    /// process may use.
+    threads: Threads = Threads::Auto, Threads::Number(4) => show::plain;
+        ["-t" "--threads"] "NUMBER|auto" => read::threads;
         stat "num_threads";
+
+    /// Keep each worker on one of the processors that the process may use, in turn.
+    pin_workers: bool = false, false => show::yes_no;
+        ["--pin-workers"] => read::on;
 
     /// Threads that serve each UDP port: in mcache one, in memcached all of `-t`.
     threads_per_udp: u32 = 1, 1 => show::plain;
