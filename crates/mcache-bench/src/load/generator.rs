@@ -38,7 +38,7 @@ pub enum Pace {
 
 /// What came of a run.
 pub struct Outcome {
-    /// Keys asked for or stored.
+    /// Keys of the requests that were answered.
     pub keys: u64,
     /// What was answered.
     pub tally: Tally,
@@ -63,11 +63,20 @@ struct Connection {
     /// What is sent, of which the first bytes have gone out.
     out: Vec<u8>,
     sent: usize,
-    /// Batches that were not answered: since when, and how many answers are missing.
-    awaited: VecDeque<(Instant, usize)>,
+    /// Batches that were not answered.
+    awaited: VecDeque<Awaited>,
     answers: Answers,
     /// The beginning of an answer.
     rest: Vec<u8>,
+}
+
+/// A batch that was not answered.
+struct Awaited {
+    /// When it was sent, or due.
+    since: Instant,
+    /// Answers that are missing.
+    missing: usize,
+    keys: u64,
 }
 
 impl Generator {
@@ -103,7 +112,7 @@ impl Generator {
     pub fn fill(&mut self, requests: &mut Requests<'_>) -> io::Result<Tally> {
         let mut next = 0;
         while let Some(batch) = requests.filling(&mut next) {
-            self.start(0, &batch, Instant::now())?;
+            self.connections[0].start(&batch, Instant::now())?;
             while !self.connections[0].awaited.is_empty() {
                 self.step(Some(PATIENCE), &mut |_| None)?;
             }
@@ -120,9 +129,9 @@ impl Generator {
             Pace::Open(rate) => self.run_open(batches, rate, begin, begin + length)?,
         }
         let end = Instant::now();
-        for (since, _) in self.connections.iter().flat_map(|it| &it.awaited) {
+        for awaited in self.connections.iter().flat_map(|it| &it.awaited) {
             if matches!(pace, Pace::Open(_)) {
-                self.outcome.record(end - *since);
+                self.outcome.record(end - awaited.since);
             }
         }
         self.outcome.elapsed = end - begin;
@@ -133,7 +142,7 @@ impl Generator {
         let mut turn = batches.iter().cycle();
         for number in 0..self.connections.len() {
             if let Some(batch) = turn.next() {
-                self.start(number, batch, Instant::now())?;
+                self.connections[number].start(batch, Instant::now())?;
             }
         }
         while Instant::now() < end {
@@ -159,7 +168,7 @@ impl Generator {
             }
             while due <= now {
                 if let Some(batch) = turn.next() {
-                    self.start(number, batch, due)?;
+                    self.connections[number].start(batch, due)?;
                 }
                 number = (number + 1) % self.connections.len();
                 let share = (numbers.next() >> 11) as f64 / (1_u64 << 53) as f64;
@@ -167,12 +176,6 @@ impl Generator {
             }
             self.step(Some(Duration::ZERO), &mut |_| None)?;
         }
-    }
-
-    /// Sends a batch on a connection.
-    fn start(&mut self, number: usize, batch: &Batch, since: Instant) -> io::Result<()> {
-        self.outcome.keys += batch.keys;
-        self.connections[number].start(batch, since)
     }
 
     /// Waits, reads answers, and sends what `next` gives to a connection that has none to await.
@@ -194,7 +197,6 @@ impl Generator {
                 if connection.awaited.is_empty()
                     && let Some(batch) = next(number)
                 {
-                    self.outcome.keys += batch.keys;
                     connection.start(batch, Instant::now())?;
                 }
                 if whole {
@@ -208,7 +210,7 @@ impl Generator {
 
 impl Connection {
     fn start(&mut self, batch: &Batch, since: Instant) -> io::Result<()> {
-        self.awaited.push_back((since, batch.answers));
+        self.awaited.push_back(Awaited { since, missing: batch.answers, keys: batch.keys });
         self.out.extend_from_slice(&batch.bytes);
         self.flush()
     }
@@ -247,14 +249,15 @@ impl Connection {
         let (used, mut ended) = self.answers.take(protocol, bytes, &mut outcome.tally);
         self.rest.clear();
         self.rest.extend_from_slice(&bytes[used..]);
-        while let Some((since, missing)) = self.awaited.front_mut()
+        while let Some(first) = self.awaited.front_mut()
             && ended > 0
         {
-            let taken = ended.min(*missing);
-            *missing -= taken;
+            let taken = ended.min(first.missing);
+            first.missing -= taken;
             ended -= taken;
-            if *missing == 0 {
-                outcome.record(since.elapsed());
+            if first.missing == 0 {
+                outcome.record(first.since.elapsed());
+                outcome.keys += first.keys;
                 self.awaited.pop_front();
             }
         }
