@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
-use mcache_net::{ListenAddress, Listeners};
+use mcache_net::{Accepted, ListenAddress, Listeners};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
@@ -54,7 +54,7 @@ fn run(address: ListenAddress, len: usize) -> io::Result<()> {
         for event in &events {
             if event.token() == listening {
                 listeners.wait(Some(std::time::Duration::ZERO))?;
-                while let Some(socket) = listeners.accept()? {
+                while let Some(Accepted { socket, .. }) = listeners.accept()? {
                     let (fd, token) = (socket.as_raw_fd(), Token(sockets.len()));
                     poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
                     sockets.push(socket);
