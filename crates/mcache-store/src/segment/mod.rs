@@ -17,7 +17,6 @@ mod epoch;
 #[allow(unsafe_code)] // writes fragments
 mod fragments;
 mod gate;
-#[allow(unsafe_code)] // buckets are cells
 mod index;
 mod item;
 mod layout;
@@ -289,6 +288,11 @@ impl Hashes for SegmentStorageEngine {
     #[inline]
     fn hash_at(&self, location: Location) -> u64 {
         self.hasher.key(self.record(location).key()).hash
+    }
+
+    #[inline]
+    fn expect(&self, location: Location) {
+        self.arena.prefetch(location);
     }
 }
 

@@ -48,7 +48,7 @@ impl SegmentStorageEngine {
         let counters = self.upkeep_counters.clone();
         counters.add(Stat::lru_maintainer_juggles, 1);
         for region in 0..self.index.regions() {
-            self.index.lock_region(region).shrink(self);
+            while self.index.lock_region(region).shrink(self) {}
         }
         self.mark_flushed();
         self.bury_dead(now, &counters);
