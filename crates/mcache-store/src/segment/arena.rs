@@ -28,6 +28,10 @@ const FRAGMENT_DIVISOR: usize = 32;
 /// fields of its record, which are 300 bytes at most.
 const LIST_DIVISOR: usize = 16;
 
+/// Fragments for each that fills a segment, and beside these, up to which moving cuts them.
+const FRAGMENTS_FACTOR: usize = 2;
+const FRAGMENTS_MORE: usize = 4;
+
 /// Fewest bytes that are worth a fragment of their own at a segment's end.
 const FRAGMENT_MIN: usize = 256;
 
@@ -184,6 +188,14 @@ impl Arena {
     pub fn fragmented_max(&self) -> usize {
         let entries = self.list_max() / FRAGMENT_ENTRY - 2;
         entries * (self.record_max() - fragment_size(0) - ALIGN)
+    }
+
+    /// Fragments that a value may be in when one of them is cut: however often a value is moved,
+    /// they are twice as many, and some, as those that fill segments.
+    pub fn fragments_max(&self, value_len: usize) -> usize {
+        let full = self.record_max() - fragment_size(0) - ALIGN;
+        let most = value_len / full * FRAGMENTS_FACTOR + FRAGMENTS_MORE;
+        most.min(self.list_max() / FRAGMENT_ENTRY)
     }
 
     /// The record at a location.

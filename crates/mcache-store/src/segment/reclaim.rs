@@ -583,6 +583,35 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_moved_again_and_again_stays_in_few_pieces() {
+        let policy = eviction::policy("lru").expect("a row");
+        let item_size = SizeLimit::Value(0);
+        let options = EngineOptions { capacity: 4 << 20, item_size, evict: true, policy };
+        let engine = Arc::new(SegmentStorageEngine::new(&options).unwrap());
+        engine.reclaimer().policy = Box::new(Hoarder);
+        let mut access = engine.access();
+        let values = (0..30).map(|number| (format!("value {number}"), 3_000 + number * 2_500));
+        for (name, len) in values.clone() {
+            let key = access.key(name.as_bytes());
+            access.store(key, &Store::default(), &vec![b'v'; len], NOW);
+        }
+        access.rest();
+        for _ in 0..5_000 {
+            assert!(engine.pool.has_room(&engine.arena, &engine.epochs));
+            let reclaimer = &mut engine.reclaimer();
+            let made = engine.empty_one(reclaimer, Judge::Policy, NOW, &engine.upkeep_counters);
+            assert_eq!(made, Made::Room);
+        }
+        for (name, len) in values {
+            let (_, record) = engine.find(access.key(name.as_bytes())).expect("it was kept");
+            let (pieces, most) = (record.fragments().count(), engine.arena.fragments_max(len));
+            assert!(pieces <= most + 1, "{pieces} pieces of {len} bytes, at most {most}");
+        }
+        access.rest();
+        engine.check();
+    }
+
+    #[test]
     fn a_fragment_whose_owner_is_written_anew_does_not_stay_behind() {
         for verdict in [Verdict::Keep(KEPT), Verdict::Drop] {
             let policy = eviction::policy("lru").expect("a row");

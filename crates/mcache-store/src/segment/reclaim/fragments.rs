@@ -78,7 +78,7 @@ impl Emptying<'_> {
     }
 
     /// Copies a fragment, then its owner's record with the fragment's new places: it is cut to
-    /// what the open segments have left, unless its owner can list no more.
+    /// what the open segments have left, unless its owner's value is in many pieces already.
     #[allow(unsafe_code)]
     fn keep_fragment(
         &mut self,
@@ -91,8 +91,9 @@ impl Emptying<'_> {
         let mut rest = fragment.fragment_data();
         let mut moved = Vec::new();
         let may_cut = engine.owner_of(location, hash).is_some_and(|owner_at| {
-            let list = engine.record(owner_at).inline();
-            list.len() + FRAGMENT_ENTRY <= engine.arena.list_max()
+            let owner = engine.record(owner_at);
+            let most = engine.arena.fragments_max(engine.value_len(&owner));
+            owner.inline().len() / FRAGMENT_ENTRY < most
         });
         while !rest.is_empty() {
             let least = if may_cut { 0 } else { fragment_size(rest.len()) + ALIGN };
