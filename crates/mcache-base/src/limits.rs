@@ -118,6 +118,10 @@ pub const RING_COMPLETIONS: u32 = 4096;
 /// are full receives them a turn later.
 pub const LENT_BUFFERS: u16 = 256;
 
+/// Buffers that it is lent at first, twice as many whenever all were full: a worker with few
+/// connections never needs memory for more.
+pub const LENT_BUFFERS_FIRST: u16 = 32;
+
 /// Bytes of such a buffer.
 pub const LENT_BUFFER_LEN: usize = 4 << 10;
 

@@ -6,6 +6,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
+use mcache_base::limits::LENT_BUFFERS_FIRST;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use super::Sizes;
@@ -27,6 +28,8 @@ pub(super) struct Buffers {
     size: usize,
     /// How many there are, a power of two.
     count: u16,
+    /// Those from here on were never lent: nobody needed so many yet, and they have no memory.
+    unused: u16,
     /// Bytes of each.
     len: usize,
     /// Descriptions written so far, modulo 2^16.
@@ -39,7 +42,7 @@ pub(super) struct Buffers {
 unsafe impl Send for Buffers {}
 
 impl Buffers {
-    /// Maps the buffers and lends them all to the kernel. They have to outlive the ring.
+    /// Maps the buffers and lends some of them to the kernel. They have to outlive the ring.
     pub(super) fn new(ring: &Ring, sizes: &Sizes) -> io::Result<Self> {
         let (count, len) = (sizes.buffers, sizes.buffer_len);
         let size = Self::offset(count, count, len);
@@ -48,11 +51,23 @@ impl Buffers {
         let memory = unsafe { mmap_anonymous(ptr::null_mut(), size, protection, flags) }?;
         let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         let filled = vec![(0, NONE); count.into()].into_boxed_slice();
-        let mut buffers = Self { memory, size, count, len, tail: 0, filled };
+        let mut buffers = Self { memory, size, count, unused: 0, len, tail: 0, filled };
         // SAFETY: the driver drops the ring before the buffers.
         unsafe { ring.lend(memory.as_ptr() as u64, count, GROUP) }?;
-        (0..count).for_each(|buffer| buffers.lend(buffer));
+        buffers.lend_up_to(LENT_BUFFERS_FIRST);
         Ok(buffers)
+    }
+
+    /// Lends twice as many as before, as far as there are so many: the kernel found none. It
+    /// takes them in turn, so that all that were ever lent have memory.
+    pub(super) fn lend_more(&mut self) {
+        self.lend_up_to(self.unused.saturating_mul(2));
+    }
+
+    fn lend_up_to(&mut self, count: u16) {
+        let count = count.min(self.count);
+        (self.unused..count).for_each(|buffer| self.lend(buffer));
+        self.unused = self.unused.max(count);
     }
 
     /// Where a buffer begins, behind the descriptions.

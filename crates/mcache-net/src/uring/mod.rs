@@ -291,6 +291,9 @@ impl<O: Outgoing> UringDriver<O> {
             }
         }
         self.filled = filled;
+        if !self.starved.is_empty() {
+            self.buffers.lend_more();
+        }
         for connection in std::mem::take(&mut self.starved) {
             self.receive_on(connection);
         }
