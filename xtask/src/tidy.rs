@@ -24,7 +24,7 @@ const UNSAFE: &[&str] = &[
     "crates/mcache-store/src/segment/checksum.rs",
     "crates/mcache-store/src/segment/draft.rs",
     "crates/mcache-store/src/segment/fragments.rs",
-    "crates/mcache-store/src/segment/index.rs",
+    "crates/mcache-store/src/segment/index/bucket.rs",
     "crates/mcache-store/src/segment/memory.rs",
     "crates/mcache-store/src/segment/mod.rs",
     "crates/mcache-store/src/segment/pool.rs",

@@ -72,7 +72,7 @@ use crate::sequence::Sequence;
 use crate::tally::EngineCounters;
 
 /// Bytes of capacity for each region of the index.
-const BYTES_PER_REGION: u64 = 1 << 20;
+const BYTES_PER_REGION: u64 = 2 << 20;
 
 /// Regions of an index: enough that writers rarely meet, few enough that pages are not wasted.
 const REGIONS_MAX: u64 = 4096;

@@ -224,7 +224,7 @@ impl Mapping {
     /// The bucket that half a hash names.
     #[inline]
     fn bucket(&self, half: u64) -> usize {
-        (half * self.count_at(half) >> 32) as usize
+        ((half * self.count_at(half)) >> 32) as usize
     }
 
     /// The least number above `half` that names another bucket; [`HALVES`] if none does.
