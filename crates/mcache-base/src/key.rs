@@ -7,4 +7,7 @@ pub struct Key<'k> {
     pub bytes: &'k [u8],
     /// The engine's keyed hash of `bytes`.
     pub hash: u64,
+    /// Where the engine, having looked ahead, expects the item to be; 0 if it did not, or expects
+    /// none. A hint: only the engine knows what it means, and it is verified.
+    pub hint: u64,
 }

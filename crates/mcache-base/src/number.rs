@@ -65,29 +65,36 @@ impl Digits {
 }
 
 /// Appends `number` to `out`.
-#[inline(always)]
+#[inline]
 pub fn push_u64(out: &mut Vec<u8>, number: u64) {
     match number {
-        0..10 => out.push(b'0' + number as u8), // flags, mostly
-        10..10_000 => push_short(out, number),  // lengths, mostly
-        _ => push_long(out, number),
+        0..10 => out.push(b'0' + number as u8),      // flags, mostly
+        10..10_000 => push_short(out, number, 0, 0), // lengths, mostly
+        _ => out.extend_from_slice(Digits::new(number).as_bytes()),
     }
 }
 
-/// Appends a number of at most four digits, all of them in one word.
-#[inline]
-fn push_short(out: &mut Vec<u8>, number: u64) {
-    let (high, low) = (number as u32 / 100, number as u32 % 100);
-    let word = (high / 10) | (high % 10) << 8 | (low / 10) << 16 | (low % 10) << 24;
-    let zeros = usize::from(number < 1000) + usize::from(number < 100);
-    let word = (word | u32::from_le_bytes(*b"0000")) >> (8 * zeros);
-    out.extend_from_slice(&word.to_le_bytes());
-    out.truncate(out.len() - zeros);
+/// Appends `number` and the two bytes behind it to `out`.
+#[inline(always)]
+pub fn push_u64_and(out: &mut Vec<u8>, number: u64, behind: [u8; 2]) {
+    if number < 10_000 {
+        return push_short(out, number, u16::from_le_bytes(behind), behind.len());
+    }
+    push_u64(out, number);
+    out.extend_from_slice(&behind);
 }
 
-#[inline(never)]
-fn push_long(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(Digits::new(number).as_bytes());
+/// Appends a number of at most four digits and `len` bytes behind it, all of them in one word.
+#[inline(always)]
+fn push_short(out: &mut Vec<u8>, number: u64, behind: u16, len: usize) {
+    let (high, low) = (number as u32 / 100, number as u32 % 100);
+    let pairs = high | low << 16;
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f; // 103 / 1024 is 1 / 10 up to 99
+    let digits = tens | (pairs - tens * 10) << 8;
+    let zeros = (digits | 1 << 24).trailing_zeros() / 8; // the last digit stays
+    let word = u64::from(digits | u32::from_le_bytes(*b"0000")) | u64::from(behind) << 32;
+    out.extend_from_slice(&(word >> (8 * zeros)).to_le_bytes());
+    out.truncate(out.len() - size_of::<u32>() - zeros as usize + len);
 }
 
 #[cfg(test)]
@@ -106,10 +113,13 @@ mod tests {
     #[test]
     fn appends_what_it_prints() {
         let mut out = Vec::new();
-        for number in [0, 9, 10, 99, 100, 101, 999, 1000, 1234, 9999, 10_000, u64::MAX] {
+        for number in (0..10_001).chain([u64::MAX]) {
             out.clear();
             push_u64(&mut out, number);
             assert_eq!(out, number.to_string().as_bytes());
+            out.clear();
+            push_u64_and(&mut out, number, *b"-+");
+            assert_eq!(out, format!("{number}-+").as_bytes());
         }
     }
 

@@ -33,7 +33,7 @@ impl<'b> Lookahead<'b> {
     pub(crate) fn new() -> Self {
         Self {
             seen: [Ahead::default(); REQUESTS_AHEAD],
-            keys: [Key { bytes: &[], hash: 0 }; REQUESTS_AHEAD],
+            keys: [Key { bytes: &[], hash: 0, hint: 0 }; REQUESTS_AHEAD],
             len: 0,
             next: 0,
             at: 0,
@@ -64,7 +64,7 @@ impl<'b> Lookahead<'b> {
         }
         // A lone request gains nothing: what it reads is asked for at once.
         if self.len > 1 {
-            access.prefetch(&self.keys[..self.len]);
+            access.prefetch(&mut self.keys[..self.len]);
         }
     }
 
@@ -88,7 +88,7 @@ impl<'b> Lookahead<'b> {
             // The same bytes of the same input, which does not change during a turn.
             if std::ptr::eq(seen.bytes, bytes) {
                 self.next += 1;
-                return Key { bytes, hash: seen.hash };
+                return Key { bytes, ..*seen };
             }
             self.next = self.len;
         }

@@ -135,8 +135,9 @@ pub trait Access: Send + 'static {
     /// keeps memory from being used again.
     fn rest(&mut self) {}
 
-    /// Brings what the operations on these keys will read nearer. A hint: it changes nothing.
-    fn prefetch(&mut self, _keys: &[Key<'_>]) {}
+    /// Brings what the operations on these keys will read nearer, and notes in the keys where it
+    /// is expected.
+    fn prefetch(&mut self, _keys: &mut [Key<'_>]) {}
 
     /// Looks an item up.
     fn fetch(&mut self, key: Key<'_>, fetch: &Fetch, now: Now)

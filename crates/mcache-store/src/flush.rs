@@ -52,12 +52,17 @@ impl Flush {
     #[inline]
     pub fn ripen(&self, newest: impl FnOnce() -> u64, now: Now) {
         if self.is_pending.load(Relaxed) {
-            let mut pending = self.pending();
-            if pending.is_some_and(|moment| moment.is_past(now)) {
-                *pending = None;
-                self.is_pending.store(false, Relaxed);
-                self.cut(newest());
-            }
+            self.look_at_pending(newest, now);
+        }
+    }
+
+    #[cold]
+    fn look_at_pending(&self, newest: impl FnOnce() -> u64, now: Now) {
+        let mut pending = self.pending();
+        if pending.is_some_and(|moment| moment.is_past(now)) {
+            *pending = None;
+            self.is_pending.store(false, Relaxed);
+            self.cut(newest());
         }
     }
 

@@ -24,7 +24,7 @@ impl KeyHasher {
     /// The key with its hash.
     #[inline]
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
-        Key { bytes, hash: self.0.hash(bytes) }
+        Key { bytes, hash: self.0.hash(bytes), hint: 0 }
     }
 }
 

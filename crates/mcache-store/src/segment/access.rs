@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use mcache_base::limits::REQUESTS_AHEAD;
 use mcache_base::number::Digits;
 use mcache_base::operation::{
     Count, Counted, Delete, Deleted, Fetch, Hit, Miss, Refusal, Store, Stored,
@@ -241,13 +242,20 @@ impl Access for SegmentAccess {
         self.member.rest();
     }
 
-    fn prefetch(&mut self, keys: &[Key<'_>]) {
+    fn prefetch(&mut self, keys: &mut [Key<'_>]) {
         let engine = &*self.engine;
-        for key in keys {
-            engine.index.prefetch(key.hash);
-        }
-        for key in keys {
-            engine.index.likely(key.hash, |location| engine.arena.prefetch(location));
+        for keys in keys.chunks_mut(REQUESTS_AHEAD) {
+            let mut buckets = [[0; 2]; REQUESTS_AHEAD];
+            for (key, buckets) in keys.iter().zip(&mut buckets) {
+                *buckets = engine.index.prefetch(key.hash);
+            }
+            for (key, &buckets) in keys.iter_mut().zip(&buckets) {
+                key.hint = 0;
+                if let Some((place, location)) = engine.index.guess(key.hash, buckets) {
+                    key.hint = place.hint();
+                    engine.arena.prefetch(location);
+                }
+            }
         }
     }
 

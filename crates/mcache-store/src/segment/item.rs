@@ -17,7 +17,8 @@ pub struct SegmentItem<'a> {
     location: Location,
     record: Record<'a>,
     expiry: Expiry,
-    /// Asked for several times on a hit's way out, and not quite free to tell.
+    /// The value, as far as it lies in one piece: all of it, mostly.
+    front: &'a [u8],
     value_len: usize,
 }
 
@@ -28,8 +29,11 @@ impl<'a> SegmentItem<'a> {
         location: Location,
         record: Record<'a>,
     ) -> Self {
-        let value_len = engine.value_len(&record);
-        Self { engine, location, record, expiry: record.expiry(), value_len }
+        let (front, value_len) = match record.is_fragmented() {
+            false => (record.inline(), record.inline().len()),
+            true => (engine.value_at(&record, 0), engine.value_len(&record)),
+        };
+        Self { engine, location, record, expiry: record.expiry(), front, value_len }
     }
 }
 
@@ -58,7 +62,10 @@ impl Item for SegmentItem<'_> {
 
     #[inline]
     fn value_at(&self, offset: usize) -> &[u8] {
-        self.engine.value_at(&self.record, offset)
+        match offset {
+            0 => self.front,
+            _ => self.engine.value_at(&self.record, offset),
+        }
     }
 
     fn expiry(&self) -> Expiry {

@@ -53,35 +53,30 @@ pub(super) struct Layout {
 impl Layout {
     #[inline]
     pub(super) fn of(at: usize, word: u32, extra: u16) -> Self {
-        if word & (HAS_EXTRA | HAS_EXPIRY | HAS_FLAGS) == 0 {
-            return Self::with_key_at(HEADER, HEADER, [HEADER; 3], word);
+        match word & HAS_EXTRA {
+            0 => Self::behind(at, word, [HEADER; 3]),
+            _ => Self::with_extra(at, word, extra),
         }
-        let mut position = HEADER + if word & HAS_EXTRA != 0 { 2 } else { 0 };
-        let mut field = |present: bool, size: usize| {
-            let begin = position;
-            position += if present { size } else { 0 };
-            begin
-        };
-        let own_cas = field(extra & OWN_CAS != 0, 8);
-        let sequence = field(extra & FULL_SEQUENCE != 0, 8);
-        let expiry = if word & HAS_EXPIRY != 0 {
-            position = (at + position).next_multiple_of(8) - at + 8;
-            position - 8
-        } else {
-            position
-        };
-        let flags = position;
-        let key = position + if word & HAS_FLAGS != 0 { 4 } else { 0 };
-        Self::with_key_at(key, flags, [own_cas, sequence, expiry], word)
     }
 
+    fn with_extra(at: usize, word: u32, extra: u16) -> Self {
+        let own_cas = HEADER + 2;
+        let sequence = own_cas + if extra & OWN_CAS != 0 { 8 } else { 0 };
+        let position = sequence + if extra & FULL_SEQUENCE != 0 { 8 } else { 0 };
+        Self::behind(at, word, [own_cas, sequence, position])
+    }
+
+    /// With what stands behind the sequence number.
     #[inline]
-    fn with_key_at(
-        key: usize,
-        flags: usize,
-        [own_cas, sequence, expiry]: [usize; 3],
-        word: u32,
-    ) -> Self {
+    fn behind(at: usize, word: u32, [own_cas, sequence, position]: [usize; 3]) -> Self {
+        let (expiry, flags) = match word & HAS_EXPIRY {
+            0 => (position, position),
+            _ => {
+                let expiry = (at + position).next_multiple_of(8) - at;
+                (expiry, expiry + 8)
+            }
+        };
+        let key = flags + if word & HAS_FLAGS != 0 { 4 } else { 0 };
         let inline = key + key_len(word);
         let end = (inline + inline_len(word)).next_multiple_of(ALIGN);
         Self { own_cas, sequence, expiry, flags, key, inline, end }

@@ -212,9 +212,20 @@ impl SegmentStorageEngine {
         self.record(location).key() == key
     }
 
-    /// Finds a key's record, dead or alive, without a lock.
+    /// Finds a key's record, dead or alive, without a lock: most likely where the key's hint says.
     #[inline(always)] // it is what a get is about
     fn find(&self, key: Key<'_>) -> Option<(Location, Record<'_>)> {
+        if let Some(location) = self.index.at(key.hint) {
+            let record = self.record(location);
+            if record.key() == key.bytes {
+                return Some((location, record));
+            }
+        }
+        self.search(key)
+    }
+
+    #[inline(never)]
+    fn search(&self, key: Key<'_>) -> Option<(Location, Record<'_>)> {
         let mut found = None;
         let location = self.index.find(key.hash, |location| {
             let record = self.record(location);

@@ -241,11 +241,11 @@ impl SegmentStorageEngine {
         change: &Change<'_>,
         epoch: u64,
     ) -> Option<(index::Place, Location)> {
-        let Key { bytes, hash } = change.key;
+        let Key { bytes, hash, hint } = change.key;
         let again = match change.expected {
-            Expected::Anything(Some(seen)) if seen.epoch == epoch => {
-                region.find(hash, |location| location == seen.location)
-            }
+            Expected::Anything(Some(seen)) if seen.epoch == epoch => region
+                .find_at(hint, seen.location)
+                .or_else(|| region.find(hash, |location| location == seen.location)),
             _ => None,
         };
         again.or_else(|| region.find(hash, |location| self.is_key(location, bytes)))

@@ -17,6 +17,7 @@
 //!
 //! Published bytes never change but for the cells: word 0's marks and state, last access, expiry.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use mcache_base::operation::Before;
@@ -35,6 +36,8 @@ pub struct Record<'m> {
     memory: &'m Mapping,
     at: usize,
     word: u32,
+    /// Where the key stands. Nearly everything that is asked stands right before or behind it.
+    key: usize,
 }
 
 impl<'m> Record<'m> {
@@ -44,19 +47,24 @@ impl<'m> Record<'m> {
     /// A complete record begins at `at`, and its memory is not used again during `'m`.
     #[inline]
     pub unsafe fn new(memory: &'m Mapping, at: usize) -> Self {
-        Self { memory, at, word: memory.u32(at).load(Acquire) }
+        let word = memory.u32(at).load(Acquire);
+        let mut record = Self { memory, at, word, key: HEADER };
+        if word & (HAS_EXTRA | HAS_EXPIRY | HAS_FLAGS) != 0 {
+            record.key = record.layout().key;
+        }
+        record
     }
 
     /// The key.
     #[inline]
     pub fn key(&self) -> &'m [u8] {
-        self.bytes(self.layout().key, key_len(self.word))
+        self.bytes(self.key, key_len(self.word))
     }
 
     /// The bytes behind the key: the value, or the list of its fragments.
     #[inline]
     pub fn inline(&self) -> &'m [u8] {
-        self.bytes(self.layout().inline, inline_len(self.word))
+        self.bytes(self.key + key_len(self.word), inline_len(self.word))
     }
 
     /// Whether the inline bytes are a list of fragments.
@@ -87,7 +95,7 @@ impl<'m> Record<'m> {
         match (self.is_fragment(), self.is_filler()) {
             (true, _) => fragment_size(self.fragment_len()),
             (_, true) => inline_len(self.word) * ALIGN,
-            _ => self.layout().end,
+            _ => (self.key + key_len(self.word) + inline_len(self.word)).next_multiple_of(ALIGN),
         }
     }
 
@@ -165,7 +173,7 @@ impl<'m> Record<'m> {
         if self.word & HAS_EXPIRY == 0 {
             return Expiry::Never;
         }
-        unpack_expiry(self.memory.u64(self.at + self.layout().expiry).load(Relaxed))
+        unpack_expiry(self.expiry_cell().load(Relaxed))
     }
 
     /// Changes the expiry in place. Returns whether the record has the room for it.
@@ -173,8 +181,7 @@ impl<'m> Record<'m> {
         if self.word & HAS_EXPIRY == 0 {
             return expiry == Expiry::Never;
         }
-        let cell = self.memory.u64(self.at + self.layout().expiry);
-        cell.store(pack_expiry(expiry), Relaxed);
+        self.expiry_cell().store(pack_expiry(expiry), Relaxed);
         true
     }
 
@@ -284,7 +291,7 @@ impl<'m> Record<'m> {
             return 0;
         }
         let mut bytes = [0; 4];
-        bytes.copy_from_slice(self.bytes(self.layout().flags, 4));
+        bytes.copy_from_slice(self.bytes(self.key - size_of::<u32>(), 4));
         u32::from_le_bytes(bytes)
     }
 
@@ -318,7 +325,14 @@ impl<'m> Record<'m> {
         u32::from_le_bytes(bytes)
     }
 
+    /// Of a record that has an expiry.
     #[inline]
+    fn expiry_cell(&self) -> &'m AtomicU64 {
+        let flags = if self.word & HAS_FLAGS != 0 { size_of::<u32>() } else { 0 };
+        self.memory.u64(self.at + self.key - flags - size_of::<u64>())
+    }
+
+    #[inline(never)] // what is asked often is known without it
     fn layout(&self) -> Layout {
         Layout::of(self.at, self.word, self.extra())
     }

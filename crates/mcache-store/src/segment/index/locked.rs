@@ -5,14 +5,32 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use super::bucket::{Bucket, SLOTS};
 use super::{HALVES, Hashes, Index, Location, Region, tag_of};
 
+/// Hints that tell of places in a bucket: a power of two, not all of which are slots.
+const HINTS_PER_BUCKET: usize = SLOTS.next_power_of_two();
+
 /// How many records may be moved for one for which both buckets are full.
 const MOVES_MAX: usize = 2;
 
-/// A place in the table, valid while its region is locked.
+/// A place in the table. What stands there changes only while its region is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     pub(super) bucket: usize,
     pub(super) slot: usize,
+}
+
+impl Place {
+    /// The place as a [`mcache_base::Key`]'s hint.
+    #[inline]
+    pub fn hint(self) -> u64 {
+        (self.bucket * HINTS_PER_BUCKET + self.slot + 1) as u64
+    }
+
+    /// The place that a hint tells of.
+    #[inline]
+    pub(super) fn of(hint: u64) -> Option<Self> {
+        let place = (hint as usize).checked_sub(1)?;
+        Some(Self { bucket: place / HINTS_PER_BUCKET, slot: place % HINTS_PER_BUCKET })
+    }
 }
 
 /// The table has no place for one more item: its region has used up its window.
@@ -43,6 +61,13 @@ impl Locked<'_> {
             let (slot, location) = self.index.search(bucket, tag_of(hash), &mut is_it)?;
             Some((Place { bucket, slot }, location))
         })
+    }
+
+    /// Finds a location at the place that a hint tells of.
+    #[inline]
+    pub fn find_at(&self, hint: u64, location: Location) -> Option<(Place, Location)> {
+        let is_it = self.index.at(hint) == Some(location);
+        Place::of(hint).filter(|_| is_it).map(|place| (place, location))
     }
 
     /// Puts another record into a place.

@@ -131,23 +131,32 @@ impl Index {
         }
     }
 
-    /// Brings the buckets of `hash` nearer.
-    #[inline]
-    pub fn prefetch(&self, hash: u64) {
-        for bucket in self.candidates(hash) {
+    /// Brings the buckets of `hash` nearer; returns them for [`Self::guess`].
+    #[inline(always)] // a loop's body
+    pub fn prefetch(&self, hash: u64) -> [usize; 2] {
+        let candidates = self.candidates(hash);
+        for bucket in candidates {
             prefetch(&raw const self.buckets.as_ref()[bucket]);
         }
+        candidates
     }
 
-    /// Visits the locations that a look for `hash` would, most likely, look at.
-    #[inline]
-    pub fn likely(&self, hash: u64, mut visit: impl FnMut(Location)) {
-        for bucket in self.candidates(hash) {
-            self.search(bucket, tag_of(hash), &mut |location| {
-                visit(location);
-                false
-            });
-        }
+    /// The place and location that a look for `hash` in these buckets would, most likely, end at.
+    #[inline(always)] // as above
+    pub fn guess(&self, hash: u64, candidates: [usize; 2]) -> Option<(Place, Location)> {
+        candidates.into_iter().find_map(|bucket| {
+            let (slot, location) = self.search(bucket, tag_of(hash), &mut |_| true)?;
+            Some((Place { bucket, slot }, location))
+        })
+    }
+
+    /// The location at the place that a hint tells of, if there is one.
+    #[inline(always)] // as above
+    pub fn at(&self, hint: u64) -> Option<Location> {
+        let place = Place::of(hint)?;
+        let bucket = self.buckets.as_ref().get(place.bucket)?;
+        let location = bucket.locations.get(place.slot)?.load(Acquire);
+        (location != 0).then_some(location)
     }
 
     /// Locks the region of `hash` for changes.
