@@ -1,25 +1,37 @@
 //! A look ahead: which keys the next requests are about, as far as that is cheap to tell.
 //!
-//! Of a plain get (`get <key>[ <key>...]`, words one space apart) all is told, and it needs no
-//! other decoding. What is told of the others is a hint, used to bring memory nearer, never to
-//! answer: a key that is missed or misread costs a cache miss.
+//! Of plain requests all is told, and they need no other decoding: `get <key>[ <key>...]`, words
+//! one space apart, and `set <key> <flags> <exptime> <bytes>[ noreply]` whose data has arrived.
+//! What is told of the others is a hint, used to bring memory nearer, never to answer: a key that
+//! is missed or misread costs a cache miss.
 
 use mcache_base::limits::KEY_MAX;
 use mcache_base::number::parse_u64;
+use mcache_base::operation::Store;
 use memchr::memchr;
 
 use crate::scan::word_end;
+use crate::style::TextStyle;
 
 /// A key that a request ahead is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ahead<'b> {
     /// The key.
     pub key: &'b [u8],
-    /// All there is to know of the request, if it is a plain get.
-    pub get: Option<PlainGet>,
+    /// All there is to know of the request, if it is a plain one.
+    pub plain: Option<Plain<'b>>,
 }
 
-/// One key of a plain `get` or `gets`: what the decoder would make of it.
+/// A plain request: what the decoder would make of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plain<'b> {
+    /// One key of a `get` or `gets`.
+    Get(PlainGet),
+    /// A `set`.
+    Set(PlainSet<'b>),
+}
+
+/// One key of a plain `get` or `gets`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlainGet {
     /// Where in the input it begins: with the line if it is the first key, else with the key.
@@ -32,6 +44,37 @@ pub struct PlainGet {
     pub last: bool,
     /// Of a first key: the line's keys are answered with their cas uniques.
     pub with_cas: bool,
+}
+
+/// A plain `set`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlainSet<'b> {
+    /// Where in the input it begins.
+    pub from: usize,
+    /// Where what comes next begins.
+    pub end: usize,
+    /// Client flags.
+    pub flags: u32,
+    /// Exptime, as on the wire.
+    pub exptime: i32,
+    /// It is not to be answered.
+    pub noreply: bool,
+    /// The data.
+    pub value: &'b [u8],
+}
+
+impl PlainSet<'_> {
+    /// How to store the value.
+    #[inline]
+    pub fn store(&self) -> Store {
+        Store { flags: self.flags, exptime: self.exptime.into(), ..Store::default() }
+    }
+
+    /// How to answer.
+    #[inline]
+    pub fn style(&self) -> TextStyle {
+        TextStyle { noreply: self.noreply, ..TextStyle::default() }
+    }
 }
 
 /// Binary header: where the lengths stand.
@@ -65,11 +108,18 @@ impl<'b> Found<'_, 'b> {
         self.count == self.keys.len()
     }
 
-    fn add(&mut self, key: &'b [u8], get: Option<PlainGet>) {
+    /// Where in the input `rest` begins.
+    #[inline]
+    fn position(&self, rest: &[u8]) -> usize {
+        self.len - rest.len()
+    }
+
+    #[inline]
+    fn add(&mut self, key: &'b [u8], plain: Option<Plain<'b>>) {
         if let Some(slot) = self.keys.get_mut(self.count)
             && is_key(key)
         {
-            *slot = Ahead { key, get };
+            *slot = Ahead { key, plain };
             self.count += 1;
         }
     }
@@ -85,20 +135,26 @@ impl<'b> Found<'_, 'b> {
         with_cas: bool,
     ) -> &'b [u8] {
         let first = begins.then_some(self.count);
-        while !self.is_full() {
+        while let Some(slot) = self.keys.get_mut(self.count) {
             let (key, after) = word(rest);
-            let parted = match after {
-                [b' ', next @ ..] if next.first() > Some(&b' ') => Some((false, next)),
-                [b'\r', b'\n', next @ ..] | [b'\n', next @ ..] => Some((true, next)),
-                _ => None,
-            };
-            let Some((last, next)) = parted.filter(|_| is_key(key)) else {
-                self.add(key, None);
+            if !is_key(key) {
                 rest = &[];
                 break;
+            }
+            self.count += 1;
+            let (last, next) = match after {
+                [b'\r', b'\n', next @ ..] => (true, next),
+                [b' ', next @ ..] if next.first() > Some(&b' ') => (false, next),
+                [b'\n', next @ ..] => (true, next),
+                _ => {
+                    *slot = Ahead { key, plain: None };
+                    rest = &[];
+                    break;
+                }
             };
             let end = self.len - next.len();
-            self.add(key, Some(PlainGet { from, end, begins, last, with_cas }));
+            let get = PlainGet { from, end, begins, last, with_cas };
+            *slot = Ahead { key, plain: Some(Plain::Get(get)) };
             if last {
                 return next;
             }
@@ -106,16 +162,16 @@ impl<'b> Found<'_, 'b> {
         }
         // A line is checked whole before its first key is handed out, and this one was not.
         if let Some(first) = first.and_then(|first| self.keys.get_mut(first)) {
-            first.get = None;
+            first.plain = None;
         }
         rest
     }
 
     /// The keys of a text line. Returns what follows the request, if that can be told.
     #[inline]
-    fn line(&mut self, rest: &'b [u8]) -> Option<&'b [u8]> {
-        let from = self.len - rest.len();
-        match rest {
+    fn line(&mut self, line: &'b [u8]) -> Option<&'b [u8]> {
+        let from = self.position(line);
+        match line {
             [b'g', b'e', b't', b' ', rest @ ..] => Some(self.list(rest, from, true, false)),
             [b'g', b'e', b't', b's', b' ', rest @ ..] => Some(self.list(rest, from, true, true)),
             [b'm', b'g', b' ', rest @ ..] => {
@@ -123,10 +179,36 @@ impl<'b> Found<'_, 'b> {
                 self.add(key, None);
                 rest.get(memchr(b'\n', rest)? + 1..)
             }
-            [b's', b'e', b't', b' ', rest @ ..] => self.store(rest, 3),
+            [b's', b'e', b't', b' ', rest @ ..] => match self.plain_set(rest, from) {
+                Some(next) => Some(next),
+                None => self.store(rest, 3),
+            },
             [b'm', b's', b' ', rest @ ..] => self.store(rest, 1),
             _ => None,
         }
+    }
+
+    /// A plain set, whose key is at the front of `rest`. Returns what follows it.
+    #[inline]
+    fn plain_set(&mut self, rest: &'b [u8], from: usize) -> Option<&'b [u8]> {
+        let (key, rest) = word(rest);
+        let (flags, rest) = number(rest.strip_prefix(b" ")?)?;
+        let (exptime, rest) = number(rest.strip_prefix(b" ")?)?;
+        let (len, rest) = number(rest.strip_prefix(b" ")?)?;
+        let (noreply, data) = match rest {
+            [b'\r', b'\n', data @ ..] => (false, data),
+            _ => (true, rest.strip_prefix(b" noreply\r\n")?),
+        };
+        let (value, behind) = data.split_at_checked(usize::try_from(len).ok()?)?;
+        let [b'\r', b'\n', next @ ..] = behind else { return None };
+        if !is_key(key) {
+            return None;
+        }
+        let end = self.position(next);
+        let (flags, exptime) = (flags as u32, exptime as i32);
+        let set = PlainSet { from, end, flags, exptime, noreply, value };
+        self.add(key, Some(Plain::Set(set)));
+        Some(next)
     }
 
     /// The key of a store whose length of data is the `nth` word after it.
@@ -154,6 +236,7 @@ impl<'b> Found<'_, 'b> {
     }
 }
 
+#[inline]
 fn is_key(bytes: &[u8]) -> bool {
     (1..=KEY_MAX).contains(&bytes.len())
 }
@@ -163,6 +246,22 @@ fn is_key(bytes: &[u8]) -> bool {
 #[inline]
 fn word(rest: &[u8]) -> (&[u8], &[u8]) {
     rest.split_at(word_end(rest.get(..=KEY_MAX).unwrap_or(rest)))
+}
+
+/// The decimal number at the front of `rest`, of no more digits than one of 32 bits has; and what
+/// is behind it.
+#[inline]
+fn number(rest: &[u8]) -> Option<(u64, &[u8])> {
+    const DIGITS_MAX: usize = 10;
+    let (mut number, mut digits) = (0, 0);
+    while digits <= DIGITS_MAX
+        && let Some(digit) = rest.get(digits).map(|byte| byte.wrapping_sub(b'0'))
+        && digit <= 9
+    {
+        number = number * 10 + u64::from(digit);
+        digits += 1;
+    }
+    (1..=DIGITS_MAX).contains(&digits).then_some((number, rest.get(digits..)?))
 }
 
 #[cfg(test)]
@@ -211,14 +310,26 @@ mod tests {
             let count = keys(rest, false, ahead.in_list(), &mut found);
             let mut next_from = 0;
             for seen in &found[..count] {
-                let Some(get) = seen.get.filter(|get| get.from == next_from) else { break };
-                let Some(style) = ahead.step_over(&get) else { break };
-                let request = Request::Fetch { key: seen.key, fetch: Fetch::default() };
-                let size = get.end - get.from;
-                let told = Decoded::Request { request, style: style.into(), size };
+                let (told, end, size) = match seen.plain {
+                    Some(Plain::Get(get)) if get.from == next_from => {
+                        let Some(style) = ahead.step_over(&get) else { break };
+                        let request = Request::Fetch { key: seen.key, fetch: Fetch::default() };
+                        let size = get.end - get.from;
+                        (Decoded::Request { request, style: style.into(), size }, get.end, size)
+                    }
+                    Some(Plain::Set(set)) if set.from == next_from => {
+                        let (body, tail) = (set.value.len(), b"\r\n".len());
+                        let size = set.end - set.from;
+                        let head = size - body - tail;
+                        let (key, style, store) = (seen.key, set.style().into(), set.store());
+                        assert_eq!(&input[at + head..at + head + body], set.value);
+                        (Decoded::Body { key, store, style, head, body, tail }, set.end, size)
+                    }
+                    _ => break,
+                };
                 assert_eq!(plain.decode(&input[at..], &mut [0; KEY_MAX]), told, "{input:?}");
                 assert_eq!(plain.in_list(), ahead.in_list(), "{input:?}");
-                (at, next_from, stepped) = (at + size, get.end, stepped + 1);
+                (at, next_from, stepped) = (at + size, end, stepped + 1);
             }
             if next_from > 0 {
                 continue;
@@ -228,13 +339,16 @@ mod tests {
             assert_eq!(ahead.decode(&input[at..], &mut other), decoded, "{input:?}");
             match decoded {
                 Decoded::Request { size, .. } | Decoded::Refused { size, .. } => at += size,
+                Decoded::Body { head, body, tail, .. } => {
+                    at = input.len().min(at + head + body + tail);
+                }
                 _ => return stepped,
             }
         }
     }
 
     #[test]
-    fn a_get_that_is_stepped_over_is_what_the_decoder_makes_of_it() {
+    fn what_is_stepped_over_is_what_the_decoder_makes_of_it() {
         let long = "k".repeat(KEY_MAX);
         for (input, stepped) in [
             ("get a\r\nget b\ngets c\r\n", 3),
@@ -254,6 +368,17 @@ mod tests {
             (&format!("get a {long}k\r\nget a\r\n"), 1),
             (&format!("get a b c d e {long}k\r\nget a\r\n"), 1),
             ("gat 0 a b c\r\nget d\r\n", 1),
+            ("set a 1 2 3\r\nabc\r\nget b\r\nset c 0 0 0 noreply\r\n\r\nget d\r\n", 4),
+            ("set a 4294967297 4294967295 1\r\na\r\nset b 007 9999999999 01\r\nb\r\n", 2),
+            ("set a 0 0 3\r\nab", 0),
+            ("set a 0 0 3\r\nabc\r", 0),
+            ("set a 0 0 3\nabc\r\nget b\r\n", 1),
+            ("set a 0 -1 3\r\nabc\r\nget b\r\n", 1),
+            ("set a +0 0 3\r\nabc\r\nget b\r\n", 1),
+            ("set a 10000000000 0 3\r\nabc\r\nget b\r\n", 1),
+            ("set a 0 0 3 \r\nabc\r\nset b 0 0  3\r\nabc\r\nset c 0 0 3 quiet\r\nabc\r\n", 0),
+            ("set a 0 0 3 noreply \r\nabc\r\nset a 0 0 x\r\n", 0),
+            (&format!("set {long} 0 0 1\r\na\r\nset {long}k 0 0 1\r\na\r\n"), 1),
         ] {
             assert_eq!(step_through(input.as_bytes()), stepped, "{input:?}");
         }

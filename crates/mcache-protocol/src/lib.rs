@@ -21,7 +21,7 @@ pub mod style;
 pub mod text;
 pub mod verbs;
 
-pub use ahead::{Ahead, PlainGet};
+pub use ahead::{Ahead, Plain, PlainGet, PlainSet};
 pub use codec::{Codec, Protocols};
 pub use decoded::{Decoded, KeyScratch};
 pub use meta::encode_key;

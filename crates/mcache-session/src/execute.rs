@@ -106,22 +106,21 @@ pub(crate) fn fetch<'c, E: StorageEngine>(
 /// Stores a value.
 #[inline]
 pub(crate) fn store<'c, E: StorageEngine>(
-    key: &[u8],
+    key: Key<'_>,
     how: &Store,
     style: &Style<'_>,
     value: Value<'_, ReservationOf<E>>,
-    ahead: &mut Lookahead<'_>,
     context: &'c mut Context<'_, E>,
 ) -> Outcome<ItemOf<'c, E>> {
-    let hashed = ahead.key(key, context.access);
-    context.note_set(key, style);
-    context.look(hashed, Kinds::FETCHERS);
+    context.note_set(key.bytes, style);
+    context.look(key, Kinds::FETCHERS);
     let (sent, stored) = match value {
-        Value::Whole(bytes) => (bytes.len(), context.access.store(hashed, how, bytes, context.now)),
+        Value::Whole(bytes) => (bytes.len(), context.access.store(key, how, bytes, context.now)),
         Value::Arrived { reservation, len } => {
-            (len, context.access.commit(hashed, how, reservation, context.now))
+            (len, context.access.commit(key, how, reservation, context.now))
         }
     };
+    let key = key.bytes;
     if let Stored::Refused(refusal) = stored {
         return refuse(key, how, style, sent, refusal, context);
     }

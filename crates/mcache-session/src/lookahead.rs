@@ -2,7 +2,7 @@
 
 use mcache_base::Key;
 use mcache_base::limits::REQUESTS_AHEAD;
-use mcache_protocol::{Ahead, Codec, PlainGet, TextStyle};
+use mcache_protocol::{Ahead, Codec, Plain, PlainGet, PlainSet};
 use mcache_store::Access;
 
 /// Keys that were looked ahead at, in the order in which they will be asked for.
@@ -16,16 +16,6 @@ pub(crate) struct Lookahead<'b> {
     at: usize,
     /// Bytes of the input that have to be done with before it is worth looking again.
     until: usize,
-}
-
-/// A get that needs no decoding.
-pub(crate) struct Get<'b> {
-    pub(crate) key: Key<'b>,
-    pub(crate) style: TextStyle,
-    /// It is the first key of its line.
-    pub(crate) begins: bool,
-    /// Bytes of its request.
-    pub(crate) size: usize,
 }
 
 impl<'b> Lookahead<'b> {
@@ -68,17 +58,20 @@ impl<'b> Lookahead<'b> {
         }
     }
 
-    /// The get at `at`, if it was told whole: `codec` has stepped over it.
-    #[inline]
-    pub(crate) fn get(&mut self, at: usize, codec: &mut Codec) -> Option<Get<'b>> {
+    /// The request at `at`, if it is the next that was looked ahead at and was told whole. Who
+    /// serves it calls [`Self::step`].
+    #[inline(always)] // one of them is looked for in a loop
+    pub(crate) fn plain(&self, at: usize) -> Option<(Key<'b>, Plain<'b>)> {
         let key = *self.keys[..self.len].get(self.next)?;
-        let get @ PlainGet { from, end, begins, .. } = self.seen[self.next].get?;
-        if self.at + from != at {
-            return None;
-        }
-        let style = codec.step_over(&get)?;
+        let plain = self.seen[self.next].plain?;
+        let (Plain::Get(PlainGet { from, .. }) | Plain::Set(PlainSet { from, .. })) = plain;
+        (self.at + from == at).then_some((key, plain))
+    }
+
+    /// Goes on to the next key.
+    #[inline]
+    pub(crate) fn step(&mut self) {
         self.next += 1;
-        Some(Get { key, style, begins, size: end - from })
     }
 
     /// The key with its hash, which is known if it was looked ahead at.

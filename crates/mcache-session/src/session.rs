@@ -4,9 +4,9 @@ use mcache_base::limits::{KEY_MAX, REPORTED_PER_TURN, REQUEST_BUFFERED_MAX};
 use mcache_base::operation::Fetch;
 use mcache_base::{Now, Outgoing};
 use mcache_protocol::output::Mark;
-use mcache_protocol::text::encode_get;
+use mcache_protocol::text::{self, encode_get};
 use mcache_protocol::{
-    Codec, Decoded, KeyScratch, Outcome, Output, Protocols, Request, Style, WireError,
+    Codec, Decoded, KeyScratch, Outcome, Output, Plain, Protocols, Request, Style, WireError,
 };
 use mcache_store::{Access, Reservation, StorageEngine};
 
@@ -15,7 +15,7 @@ use crate::context::{Context, ItemOf, ReservationOf};
 use crate::dump::Dump;
 use crate::events::Kinds;
 use crate::execute::{Value, execute, fetch, refuse, store};
-use crate::lookahead::{Get, Lookahead};
+use crate::lookahead::Lookahead;
 use crate::reports;
 
 /// What came of a turn.
@@ -139,8 +139,8 @@ impl<E: StorageEngine> Session<E> {
             let step = match self.state {
                 State::Command => {
                     turn.ahead.look(&self.codec, rest, consumed, context.access);
-                    match turn.ahead.get(consumed, &mut self.codec) {
-                        Some(get) => plain_get(&get, rest, &mut turn.answered, out, context),
+                    match self.plain(consumed, rest, &mut turn, out, context) {
+                        Some(size) => Step::Consumed(size),
                         None => self.command(rest, &mut turn, out, context),
                     }
                 }
@@ -157,6 +157,42 @@ impl<E: StorageEngine> Session<E> {
                     }
                 }
                 Step::Wait(bytes, next) => return Served { consumed: consumed + bytes, next },
+            }
+        }
+    }
+
+    /// Serves the request at the front of `rest`, if it is one that the look ahead has decoded.
+    /// Returns its bytes.
+    #[inline(always)] // where it is called once, in the loop
+    fn plain(
+        &mut self,
+        at: usize,
+        rest: &[u8],
+        turn: &mut Turn<'_>,
+        out: &mut Output<E::Pin>,
+        context: &mut Context<'_, E>,
+    ) -> Option<usize> {
+        let (key, plain) = turn.ahead.plain(at)?;
+        match plain {
+            Plain::Get(get) => {
+                let style = self.codec.step_over(&get)?;
+                turn.ahead.step();
+                if get.begins {
+                    turn.answered = out.mark();
+                    context.note_command(rest);
+                }
+                let found = fetch(key, &Fetch::default(), true, context);
+                encode_get(style, found.as_ref().ok().map(|hit| &hit.item), out);
+                Some(get.end - get.from)
+            }
+            Plain::Set(set) => {
+                turn.ahead.step();
+                context.note_command(rest);
+                let (how, style) = (set.store(), set.style());
+                let value = Value::Whole(set.value);
+                let outcome = store(key, &how, &style.into(), value, context);
+                text::encode(style, &outcome, out);
+                Some(set.end - set.from)
             }
         }
     }
@@ -274,7 +310,8 @@ impl<E: StorageEngine> Session<E> {
                 return Step::Consumed(size);
             }
             let now = context.now;
-            let outcome = store(key, how, style, Value::Whole(value), ahead, context);
+            let key = ahead.key(key, context.access);
+            let outcome = store(key, how, style, Value::Whole(value), context);
             Codec::encode(style, &outcome, now, out);
             return Step::Consumed(size);
         }
@@ -329,8 +366,8 @@ impl<E: StorageEngine> Session<E> {
         if let Decoded::Body { key, store: how, style, body: len, .. } = whole {
             if well {
                 let now = context.now;
-                let value = Value::Arrived { reservation, len };
-                let outcome = store(key, &how, &style, value, &mut Lookahead::new(), context);
+                let (key, value) = (context.access.key(key), Value::Arrived { reservation, len });
+                let outcome = store(key, &how, &style, value, context);
                 Codec::encode(&style, &outcome, now, out);
             } else {
                 say_bad_chunk::<E>(&style, out, context.now);
@@ -358,24 +395,6 @@ impl<E: StorageEngine> Session<E> {
     fn swallow(&mut self, bytes: u64) {
         self.state = if bytes == 0 { State::Command } else { State::Skip(bytes) };
     }
-}
-
-/// Serves a get that needs no decoding.
-#[inline]
-fn plain_get<E: StorageEngine>(
-    get: &Get<'_>,
-    rest: &[u8],
-    answered: &mut Mark,
-    out: &mut Output<E::Pin>,
-    context: &mut Context<'_, E>,
-) -> Step {
-    if get.begins {
-        *answered = out.mark();
-        context.note_command(rest);
-    }
-    let found = fetch(get.key, &Fetch::default(), true, context);
-    encode_get(get.style, found.as_ref().ok().map(|hit| &hit.item), out);
-    Step::Consumed(get.size)
 }
 
 /// Whether the bytes after a text value are its line end. Binary values have none.

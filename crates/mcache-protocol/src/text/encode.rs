@@ -1,7 +1,7 @@
 //! Outcomes to lines.
 
 use mcache_base::limits::VALUE_COPIED_MAX;
-use mcache_base::number::{U64_DIGITS_MAX, push_u64};
+use mcache_base::number::{U64_DIGITS_MAX, push_u64, push_u64_and};
 use mcache_base::operation::{Counted, Deleted, Stored};
 use mcache_base::{Item, Pin};
 
@@ -52,15 +52,21 @@ fn value<I: Item>(item: &I, with_cas: bool, last: bool, out: &mut Output<I::Pin>
     line.reserve(key.len() + value_len.min(VALUE_COPIED_MAX) + BESIDE_MAX);
     line.extend_from_slice(b"VALUE ");
     line.extend_from_slice(key);
-    line.push(b' ');
-    push_u64(line, u64::from(item.flags()));
-    line.push(b' ');
-    push_u64(line, value_len as u64);
-    if with_cas {
-        line.push(b' ');
-        push_u64(line, item.cas());
+    match item.flags() {
+        0 => line.extend_from_slice(b" 0 "),
+        flags => {
+            line.push(b' ');
+            push_u64(line, u64::from(flags));
+            line.push(b' ');
+        }
     }
-    line.extend_from_slice(b"\r\n");
+    if with_cas {
+        push_u64(line, value_len as u64);
+        line.push(b' ');
+        push_u64_and(line, item.cas(), *b"\r\n");
+    } else {
+        push_u64_and(line, value_len as u64, *b"\r\n");
+    }
     if out.push_value(item) {
         out.push(if last { b"\r\nEND\r\n" } else { b"\r\n" });
         return;
