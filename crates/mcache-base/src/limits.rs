@@ -62,8 +62,9 @@ pub const GROUP_LEVELS_MAX: usize = 8;
 /// refused with `SERVER_ERROR too many flushed prefixes`.
 pub const GROUPS_MAX: usize = 1 << 16;
 
-/// Requests that a session looks ahead, to bring what they will read nearer.
-pub const REQUESTS_AHEAD: usize = 16;
+/// Keys that a session looks ahead, to bring what their requests will read nearer: all that a
+/// turn serves, unless `-R` says another number.
+pub const REQUESTS_AHEAD: usize = 20;
 
 /// Bytes a worker reads from a socket at once.
 pub const RECEIVE_CHUNK: usize = 64 << 10;
@@ -73,7 +74,7 @@ pub const RECEIVE_SOME: usize = 16 << 10;
 
 /// Answers of a session that has used up its turn, in bytes, at which they are sent although
 /// more of its requests have arrived. Below it they wait for the answers of its next turns.
-pub const OUTPUT_LOW_WATER: usize = 16 << 10;
+pub const OUTPUT_LOW_WATER: usize = 32 << 10;
 
 /// Bytes of answers in a turn at which a report or a list ends it, however few requests that were:
 /// they cost much more than a request for an item, and others wait meanwhile.

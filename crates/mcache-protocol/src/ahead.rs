@@ -80,14 +80,24 @@ impl PlainSet<'_> {
 /// Binary header: where the lengths stand.
 const HEADER: usize = 24;
 
-/// Collects keys of the requests at the front of `input` until `keys` is full. Returns how many.
-pub fn keys<'b>(input: &'b [u8], is_binary: bool, in_list: bool, keys: &mut [Ahead<'b>]) -> usize {
+/// Collects keys of the requests at the front of `input` until `keys` is full or `requests` have
+/// been looked at, not counting the one whose list goes on. Returns how many.
+pub fn keys<'b>(
+    input: &'b [u8],
+    is_binary: bool,
+    in_list: bool,
+    requests: usize,
+    keys: &mut [Ahead<'b>],
+) -> usize {
     let mut found = Found { len: input.len(), keys, count: 0 };
     let mut rest = input;
     if in_list {
         rest = found.list(rest, 0, false, false);
     }
-    while !found.is_full() {
+    for _ in 0..requests {
+        if found.is_full() {
+            break;
+        }
         let next = if is_binary { found.frame(rest) } else { found.line(rest) };
         let Some(next) = next else { break };
         rest = next;
@@ -276,7 +286,7 @@ mod tests {
 
     fn look(input: &[u8], is_binary: bool, in_list: bool) -> Vec<String> {
         let mut found = [Ahead::default(); 4];
-        let count = keys(input, is_binary, in_list, &mut found);
+        let count = keys(input, is_binary, in_list, usize::MAX, &mut found);
         found[..count].iter().map(|it| String::from_utf8_lossy(it.key).into_owned()).collect()
     }
 
@@ -307,7 +317,7 @@ mod tests {
         loop {
             let rest = &input[at..];
             let mut found = [Ahead::default(); 4];
-            let count = keys(rest, false, ahead.in_list(), &mut found);
+            let count = keys(rest, false, ahead.in_list(), usize::MAX, &mut found);
             let mut next_from = 0;
             for seen in &found[..count] {
                 let (told, end, size) = match seen.plain {
@@ -381,6 +391,16 @@ mod tests {
             (&format!("set {long} 0 0 1\r\na\r\nset {long}k 0 0 1\r\na\r\n"), 1),
         ] {
             assert_eq!(step_through(input.as_bytes()), stepped, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn looks_at_no_more_requests_than_it_is_to() {
+        let mut found = [Ahead::default(); 4];
+        for (in_list, requests, expected) in [(false, 0, 0), (false, 1, 2), (true, 1, 3)] {
+            let input = if in_list { "z\r\nget a b\r\nget c\r\n" } else { "get a b\r\nget c\r\n" };
+            let count = keys(input.as_bytes(), false, in_list, requests, &mut found);
+            assert_eq!(count, expected, "{requests} of {input:?}");
         }
     }
 

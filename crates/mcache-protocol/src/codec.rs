@@ -57,11 +57,11 @@ impl Codec {
         self.text.decode(input, scratch)
     }
 
-    /// Collects keys that the next requests are about, as far as that is cheap to tell.
+    /// Collects keys that the next `requests` are about, as far as that is cheap to tell.
     #[inline]
-    pub fn ahead<'b>(&self, input: &'b [u8], keys: &mut [Ahead<'b>]) -> usize {
+    pub fn ahead<'b>(&self, input: &'b [u8], requests: usize, keys: &mut [Ahead<'b>]) -> usize {
         match self.binary {
-            Some(is_binary) => ahead::keys(input, is_binary, self.in_list(), keys),
+            Some(is_binary) => ahead::keys(input, is_binary, self.in_list(), requests, keys),
             None => 0,
         }
     }

@@ -32,22 +32,30 @@ impl<'b> Lookahead<'b> {
     }
 
     /// Looks ahead again if all that was seen has been asked for. `at` is where in the input
-    /// `rest` begins.
+    /// `rest` begins, `requests` how many of it the turn may serve.
     #[inline]
     pub(crate) fn look<A: Access>(
         &mut self,
         codec: &Codec,
         rest: &'b [u8],
         at: usize,
+        requests: usize,
         access: &mut A,
     ) {
         if self.next == self.len && at >= self.until {
-            self.look_again(codec, rest, at, access);
+            self.look_again(codec, rest, at, requests, access);
         }
     }
 
-    fn look_again<A: Access>(&mut self, codec: &Codec, rest: &'b [u8], at: usize, access: &mut A) {
-        self.len = codec.ahead(rest, &mut self.seen);
+    fn look_again<A: Access>(
+        &mut self,
+        codec: &Codec,
+        rest: &'b [u8],
+        at: usize,
+        requests: usize,
+        access: &mut A,
+    ) {
+        self.len = codec.ahead(rest, requests, &mut self.seen);
         (self.next, self.at, self.until) = (0, at, at + 1);
         for (key, seen) in self.keys.iter_mut().zip(&self.seen[..self.len]) {
             *key = access.key(seen.key);

@@ -130,15 +130,13 @@ impl<E: StorageEngine> Session<E> {
                 return Served { consumed, next: Next::Receive(self.awaited()) };
             }
             // A key list is one request: torn between turns, its answers could not be taken back.
-            if !self.codec.in_list() {
-                if left == 0 {
-                    return Served { consumed, next: Next::Turn };
-                }
-                left -= 1;
+            let begins = !self.codec.in_list();
+            if begins && left == 0 {
+                return Served { consumed, next: Next::Turn };
             }
             let step = match self.state {
                 State::Command => {
-                    turn.ahead.look(&self.codec, rest, consumed, context.access);
+                    turn.ahead.look(&self.codec, rest, consumed, left, context.access);
                     match self.plain(consumed, rest, &mut turn, out, context) {
                         Some(size) => Step::Consumed(size),
                         None => self.command(rest, &mut turn, out, context),
@@ -148,6 +146,7 @@ impl<E: StorageEngine> Session<E> {
                 State::Skip(left) => self.skip(left, rest.len()),
                 State::Dump(_) => self.dump(out, context),
             };
+            left -= usize::from(begins);
             match step {
                 Step::Consumed(bytes) => consumed += bytes,
                 Step::Reported(bytes) => {
