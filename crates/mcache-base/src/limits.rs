@@ -42,10 +42,11 @@ pub const OUTPUT_HIGH_WATER: usize = 256 << 10;
 
 /// Bytes that connections hold together, of requests that wait and answers that are not taken,
 /// unless `-o read_buf_mem_limit` says another number. Reaching it, sessions serve less at once,
-/// then connections wait for each other, then the one that did nothing for longest is closed.
+/// then connections wait for each other, then the one whose peer has not got on for longest, with
+/// a request or an answer, is closed.
 pub const BUFFERED_MAX: usize = 12 << 20;
 
-/// Milliseconds for which a connection must have done nothing to be closed so that others can
+/// Milliseconds for which a connection's peer must not have got on to be closed so that others can
 /// hold more. If none has, the one that would hold more is closed itself.
 pub const BUFFERED_IDLE_MS: u64 = 1000;
 

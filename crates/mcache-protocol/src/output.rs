@@ -113,6 +113,11 @@ impl<P: Pin> Output<P> {
         self.pin_sent = 0;
     }
 
+    /// Whether values by reference wait to be sent.
+    pub fn is_pinned(&self) -> bool {
+        !self.pins.is_empty()
+    }
+
     /// Bytes that wait to be sent, values by reference included.
     pub fn unsent(&self) -> usize {
         let pinned: usize = self.pins.iter().map(|(_, pin)| pin.len()).sum();

@@ -59,6 +59,8 @@ pub enum Awaited {
 pub struct Session<E: StorageEngine> {
     codec: Codec,
     state: State<ReservationOf<E>>,
+    /// Its last turn gave a report, or a part of one.
+    reports: bool,
 }
 
 /// What lives as long as a turn. `'b` is the turn's input.
@@ -103,7 +105,12 @@ enum Step {
 impl<E: StorageEngine> Session<E> {
     /// A session of a new connection.
     pub fn new(protocols: Protocols) -> Self {
-        Self { codec: Codec::new(protocols), state: State::Command }
+        Self { codec: Codec::new(protocols), state: State::Command, reports: false }
+    }
+
+    /// Whether its last turn gave a report or a part of one: it can wait for others.
+    pub fn reports(&self) -> bool {
+        self.reports
     }
 
     /// Serves the whole requests in `input`, appending the answers to `out`.
@@ -116,6 +123,7 @@ impl<E: StorageEngine> Session<E> {
         out: &mut Output<E::Pin>,
         context: &mut Context<'_, E>,
     ) -> Served {
+        self.reports = false;
         let mut consumed = 0;
         let owed = out.bytes().len();
         let mut turn =
@@ -151,6 +159,7 @@ impl<E: StorageEngine> Session<E> {
                 Step::Consumed(bytes) => consumed += bytes,
                 Step::Reported(bytes) => {
                     consumed += bytes;
+                    self.reports = true;
                     if out.bytes().len() - owed >= REPORTED_PER_TURN {
                         left = 0;
                     }

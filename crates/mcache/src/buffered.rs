@@ -6,8 +6,8 @@
 //! Each worker's connections have an equal share of the server's limit. Once a quarter of it is
 //! held, sessions stop serving after fewer answers, and less is received. Once all of it is,
 //! connections that hold nothing wait until those that do have had their turns. And when three
-//! quarters are held for peers that leave it there, the connection that did nothing for longest is
-//! closed.
+//! quarters are held for peers that leave it there, the connection whose peer has not got on for
+//! longest is closed.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 

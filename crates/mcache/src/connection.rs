@@ -34,6 +34,9 @@ pub struct Connection<E: StorageEngine> {
     pub sending: usize,
     /// Memory of the send that was begun last, which its peer may take at once.
     pub begun: usize,
+    /// When its peer last got on, in milliseconds of the cache's clock: finished a request, took a
+    /// whole answer, or began to leave something here.
+    pub progress_ms: u64,
     /// What was last noted that it holds.
     pub held: Held,
     /// Set once the connection watches: it has nothing to ask any more.
@@ -116,6 +119,7 @@ impl<E: StorageEngine> Connection<E> {
             waits: Waits::Peer,
             sending: 0,
             begun: 0,
+            progress_ms: 0,
             held: Held::default(),
             watcher: None,
             entry,
@@ -142,6 +146,11 @@ impl<E: StorageEngine> Connection<E> {
     /// Whether it has nothing to do until its peer sends something.
     pub fn rests(&self) -> bool {
         self.awaits.is_some() && !self.arrived
+    }
+
+    /// Whether it is given reports, which cost much: others go first.
+    pub fn is_patient(&self) -> bool {
+        self.session.reports()
     }
 
     /// Notes that the peer does not take what is being sent as fast as it comes.
@@ -223,6 +232,9 @@ impl<E: StorageEngine> Connection<E> {
         let Some(served) = serve(&mut self.session, input, out, context) else {
             return Turn::Panicked;
         };
+        if served.consumed > 0 {
+            self.progress_ms = context.now.clock_ms;
+        }
         self.pending = input.get(served.consumed..).unwrap_or_default().to_vec();
         self.settle(served.next)
     }

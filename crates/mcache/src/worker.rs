@@ -27,6 +27,10 @@ use crate::shared::Shared;
 /// How often idle connections are looked for.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 
+/// How long a worker that has nothing to do leaves values by reference to a driver that says
+/// nothing of sends that are done.
+const PINS_CHECK: Duration = Duration::from_millis(10);
+
 /// A worker.
 pub struct Worker<E: StorageEngine, D: Driver<Answers<E::Pin>>> {
     index: usize,
@@ -41,6 +45,8 @@ pub struct Worker<E: StorageEngine, D: Driver<Answers<E::Pin>>> {
     held: usize,
     /// Connections that have something to do, in the order of their turns.
     ready: VecDeque<ConnectionId>,
+    /// Those of them that are given reports: one has its turn when all others have had theirs.
+    patient: VecDeque<ConnectionId>,
     /// Where all connections receive.
     buffer: Box<[u8]>,
     /// Empty queues for the next answers.
@@ -52,6 +58,8 @@ pub struct Worker<E: StorageEngine, D: Driver<Answers<E::Pin>>> {
     room_ms: u64,
     /// There is more to do for a connection as soon as a send of this turn is done.
     hurries: bool,
+    /// Answers that hold values by reference were sent since the worker last slept.
+    pins_sent: bool,
 }
 
 impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
@@ -73,12 +81,14 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             connections: Vec::new(),
             held: 0,
             ready: VecDeque::new(),
+            patient: VecDeque::new(),
             buffer: vec![0; RECEIVE_CHUNK].into_boxed_slice(),
             outputs: Outputs::default(),
             letters: Letters::default(),
             idle_check_ms: 0,
             room_ms: 0,
             hurries: false,
+            pins_sent: false,
         }
     }
 
@@ -97,11 +107,12 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
                     break;
                 }
                 let Some(id) = self.ready.pop_front() else { break };
-                match self.has_to_wait(id) {
-                    true => self.ready.push_back(id),
-                    false => self.serve(id, now),
-                }
-                self.note_held(id, now);
+                self.give_turn(id, now);
+            }
+            if !self.driver.is_full()
+                && let Some(id) = self.patient.pop_front()
+            {
+                self.give_turn(id, now);
             }
             self.driver.save_memory(self.shared.buffered[self.index].is_short());
             self.close_idle(now);
@@ -112,8 +123,12 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
 
     /// How long to wait for events.
     fn patience(&mut self) -> Option<Duration> {
-        if std::mem::take(&mut self.hurries) || !self.ready.is_empty() {
+        let idle = self.ready.is_empty() && self.patient.is_empty();
+        if std::mem::take(&mut self.hurries) || !idle {
             return Some(Duration::ZERO);
+        }
+        if std::mem::take(&mut self.pins_sent) {
+            return Some(PINS_CHECK);
         }
         let looks = matches!(self.shared.options.idle, IdlePolicy::Close(_)) && self.held > 0;
         looks.then_some(IDLE_CHECK)
@@ -133,6 +148,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
                 self.outputs.keep(out);
                 let Some(connection) = self.connection(id) else { return };
                 connection.entry.was_active(now.clock_ms);
+                connection.progress_ms = now.clock_ms;
                 connection.sending = 0;
                 match connection.waits {
                     Waits::SentLast(reason) => self.close(id, reason),
@@ -157,7 +173,16 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         }
     }
 
-    /// Gives a connection its turn.
+    /// Gives a connection its turn, unless it has to wait for another one.
+    fn give_turn(&mut self, id: ConnectionId, now: Now) {
+        match self.has_to_wait(id) {
+            true => self.make_ready(id),
+            false => self.serve(id, now),
+        }
+        self.note_held(id, now);
+    }
+
+    /// Lets a connection serve its peer.
     fn serve(&mut self, id: ConnectionId, now: Now) {
         let Some(Some(connection)) = self.connections.get_mut(id.0) else { return };
         if connection.watcher.is_some() {
@@ -226,6 +251,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         }
         self.shared.counters[self.index].add(Stat::bytes_written, out.unsent() as u64);
         let held = out.held();
+        self.pins_sent |= out.is_pinned();
         match self.driver.send(id, out) {
             Send::Done(out) => {
                 self.outputs.keep(out);
@@ -268,13 +294,15 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     /// is to tell is told.
     fn serve_watcher(&mut self, id: ConnectionId) {
         let Some(Some(connection)) = self.connections.get_mut(id.0) else { return };
-        if !matches!(connection.waits, Waits::Sent | Waits::SentLast(_)) {
-            connection.waits = Waits::Events; // else it was told something while it was queued
+        // It may have been told something while it was queued: it has its turn after that again.
+        let sending = matches!(connection.waits, Waits::Sent | Waits::SentLast(_));
+        if !sending {
+            connection.waits = Waits::Events;
         }
         connection.entry.is_now(State::Watching);
         match connection.discard(id, &mut self.driver, &mut self.buffer) {
             Turn::Gone(reason) => self.close(id, reason),
-            Turn::More => {
+            Turn::More if !sending => {
                 self.make_ready(id);
                 self.tell(id);
             }
@@ -322,7 +350,8 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     fn make_ready(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connection(id) {
             connection.waits = Waits::Turn;
-            self.ready.push_back(id);
+            let queue = if connection.is_patient() { &mut self.patient } else { &mut self.ready };
+            queue.push_back(id);
         }
     }
 
@@ -343,6 +372,9 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         if before == holds {
             return;
         }
+        if before.bytes == 0 {
+            connection.progress_ms = now.clock_ms;
+        }
         let buffered = &self.shared.buffered[self.index];
         buffered.note(before, holds);
         if holds.waits && buffered.is_stuck() {
@@ -350,14 +382,14 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         }
     }
 
-    /// Closes connections that did nothing for long until others can hold more; `last` itself if
-    /// there are no such.
+    /// Closes the connections whose peers have not got on for longest until others can hold more;
+    /// `last` itself if all have of late. To send or take a byte now and then is not to get on.
     #[cold]
     fn close_stuck(&mut self, last: ConnectionId, now: Now) {
         while self.shared.buffered[self.index].is_stuck() {
             let holders = self.connections.iter().enumerate().filter_map(|(index, it)| {
                 let connection = it.as_ref().filter(|it| it.held.bytes > 0 && it.held.waits)?;
-                Some((connection.entry.active_ms(), ConnectionId(index)))
+                Some((connection.progress_ms, ConnectionId(index)))
             });
             let longest = holders.min_by_key(|(since, _)| *since);
             let stuck = longest.filter(|(since, _)| now.clock_ms >= since + BUFFERED_IDLE_MS);
