@@ -7,8 +7,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use mcache::Server;
+use mcache_base::limits::BUFFERED_IDLE_MS;
 use mcache_net::ListenAddress;
 use support::{Client, connect_unix, start_with, stat, tcp, until};
 
@@ -131,4 +133,34 @@ fn peers_that_read_wait_and_lose_nothing() {
         client.hear(&b"END\r\n".repeat(4_000));
     }
     assert_eq!((stat(&server, "response_obj_oom"), stat(&server, "read_buf_oom")), (0, 0));
+}
+
+#[test]
+fn peers_that_dribble_make_room_for_those_who_get_on() {
+    let (server, path) = serve("dribble");
+    let half = |key: usize, len: usize| {
+        let mut stream = connect_unix(&path);
+        write!(stream, "set k{key} 0 0 16000\r\n").unwrap();
+        stream.write_all(&vec![b'x'; len]).unwrap();
+        stream
+    };
+    let mut dribblers: Vec<_> = (0..30).map(|key| half(key, 12_000)).collect();
+    let begin = Instant::now();
+    let mut dribble = || dribblers.iter_mut().for_each(|peer| _ = peer.write(b"x"));
+    while begin.elapsed() < Duration::from_millis(2 * BUFFERED_IDLE_MS) {
+        dribble();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mut honest: Vec<_> = (30..40).map(|key| half(key, 12_000)).collect();
+    until(|| {
+        dribble();
+        stat(&server, "read_buf_oom") > 0
+    });
+    for stream in &mut honest {
+        stream.write_all(&[b'x'; 4_000]).unwrap();
+        stream.write_all(b"\r\n").unwrap();
+        let mut answer = [0; 8];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"STORED\r\n");
+    }
 }

@@ -3,8 +3,10 @@
 #[allow(dead_code, reason = "shared by all tests of a whole server")]
 mod support;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use support::{Client, start, start_with, stat, until};
 
@@ -122,4 +124,41 @@ fn a_watcher_that_does_not_read_costs_others_nothing() {
         missed = lines.next().strip_prefix("skipped=").map(str::to_owned);
     }
     assert!(missed.is_some_and(|number| number.parse::<u64>().unwrap() > 0));
+}
+
+#[test]
+fn a_watcher_that_sends_is_told_whole_lines() {
+    let server = start();
+    let mut watcher = Client::connect(&server);
+    watcher.ask(b"watch fetchers\r\n", b"OK\r\n");
+    let done = Arc::new(AtomicBool::new(false));
+    let (mut sender, sent) = (watcher.clone(), done.clone());
+    sender.stream.set_nonblocking(false).unwrap();
+    let noise = std::thread::spawn(move || {
+        let noise = vec![b'x'; 256 << 10];
+        while !sent.load(Relaxed) && sender.stream.write_all(&noise).is_ok() {}
+    });
+    let (mut asker, asked) = (Client::connect(&server), done.clone());
+    let traffic = std::thread::spawn(move || {
+        while !asked.load(Relaxed) {
+            asker.ask(&b"get nothing\r\n".repeat(50), &b"END\r\n".repeat(50));
+        }
+    });
+    let (mut lines, mut last) = (Lines::of(watcher), 0);
+    for _ in 0..20_000 {
+        let line = lines.next();
+        if line.starts_with("skipped=") {
+            continue;
+        }
+        let words: Vec<_> = line.split(' ').collect();
+        let number = words.get(1).and_then(|word| word.strip_prefix("gid=")?.parse().ok());
+        let number: u64 = number.unwrap_or_else(|| panic!("{line}"));
+        let whole = words[0].len() == "ts=1795325032.205809".len() && words.len() == 8;
+        assert!(number > last && whole, "{line}");
+        last = number;
+    }
+    done.store(true, Relaxed);
+    traffic.join().unwrap();
+    drop(lines);
+    noise.join().unwrap();
 }
