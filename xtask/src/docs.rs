@@ -5,6 +5,7 @@ use std::fs;
 
 use mcache::failure::EXIT_CODES;
 use mcache::settings::{Habits, NOT_YET, SETTINGS, Setting, Spelling};
+use mcache_base::figures::FIGURES;
 use mcache_base::stats::{Kind, Source};
 use mcache_base::{ClassStat, Stat};
 use mcache_protocol::verbs::{Opcode, VERBS};
@@ -18,6 +19,8 @@ type Page = fn() -> String;
 /// The pages: their paths from the root, and what makes them.
 const PAGES: &[(&str, Page)] =
     &[("docs/settings.md", settings), ("docs/stats.md", stats), ("docs/commands.md", commands)];
+
+const PROTOCOL_TXT: &str = "https://github.com/memcached/memcached/blob/1.6.45/doc/protocol.txt";
 
 const GENERATED: &str = "<!-- Written by `cargo xtask docs` from the table: edit that instead. -->";
 
@@ -104,11 +107,9 @@ fn stats() -> String {
     );
     for stat in Stat::ALL {
         let row = stat.info();
-        let kind = match (row.source, row.kind) {
-            (Source::Absent, _) => "always 0",
-            (_, Kind::Counter) => "counter",
-            (_, Kind::Gauge) => "gauge",
-            (_, Kind::Text) => "text",
+        let kind = match row.source {
+            Source::Absent => "always 0",
+            _ => kind(row.kind),
         };
         line(&mut out, &[code(row.name), kind.to_owned(), about(row.about)]);
     }
@@ -121,21 +122,77 @@ fn stats() -> String {
          `total_malloced` is the memory in use for items and the index. After `stats reset` a\n\
          counter is 0, and so is `evicted_time`. An item has only one place to be in, the one\n\
          that memcached calls cold, so what tells of hot and warm ones is 0. Idle times over 18\n\
-         hours are told modulo 65,536 seconds.\n\n",
+         hours are told modulo 65,536 seconds. `stats items` shows a class that has items or has\n\
+         evicted some, so that the classes' `evicted` add up to `evictions`.\n\n",
     );
     out.push_str(STATS_HEAD);
     for stat in ClassStat::ALL {
-        let kind = if stat.kind() == Kind::Counter { "counter" } else { "gauge" };
-        line(&mut out, &[code(stat.name()), kind.to_owned(), about(stat.about())]);
+        line(&mut out, &[code(stat.name()), kind(stat.kind()).to_owned(), about(stat.about())]);
+    }
+    out.push_str(
+        "\n## mcache's own: `stats mcache`\n\n\
+         memcached answers `ERROR` to it. `stats reset` sets only `idle_kicks` to 0; the other\n\
+         counters count from the start. `--engine simple` has only the rows of the server.\n\n\
+         | name | kind | unit | of | what it is |\n|---|---|---|---|---|\n",
+    );
+    for figure in FIGURES {
+        let of = if figure.source == Source::Engine { "`segment`" } else { "server" };
+        let cells = [&code(figure.name), kind(figure.kind), figure.unit, of, figure.about];
+        line(&mut out, &cells.map(str::to_owned));
+    }
+    out.push_str("\n## The other reports\n\n| report | what it tells |\n|---|---|\n");
+    for (report, tells) in REPORTS {
+        line(&mut out, &[code(report), (*tells).to_owned()]);
     }
     out
+}
+
+/// The reports that have no table of their own.
+const REPORTS: &[(&str, &str)] = &[
+    (
+        "stats settings",
+        "The settings in force, under memcached's names; settings.md says which option each is.",
+    ),
+    (
+        "stats sizes",
+        "How many items there are of each size, in steps of 32 bytes, size as memcached would \
+         have it; `sizes_status disabled` unless started with `-o track_sizes`. It walks over all \
+         items, which takes its time in a large cache.",
+    ),
+    (
+        "stats conns",
+        "Of each connection and listener its address, `state`, and the seconds since its last \
+         command; text protocol only.",
+    ),
+    (
+        "stats detail on|off|dump",
+        "Counts gets, hits, sets and deletes by prefix of keys (up to `-D`'s delimiter) from `on` \
+         until `off`; `dump` prints a line for each prefix. Refused with `-X`.",
+    ),
+    (
+        "stats cachedump CLASS LIMIT",
+        "At most so many keys of a size class, each with its value's length and the Unix time at \
+         which it expires; text protocol only, refused with `-X`.",
+    ),
+    ("stats extstore", "Nothing: there is no flash tier."),
+    ("stats reset", "Sets the counters to 0, answers `RESET`; gauges and items stay."),
+];
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Text => "text",
+    }
 }
 
 fn commands() -> String {
     let mut out = format!(
         "# Commands\n\n{GENERATED}\n\n\
          The words of the text protocols, and the opcodes that mean the same in the binary\n\
-         protocol (`q`: quiet, `k`: the answer carries the key).\n\n\
+         protocol (`q`: quiet, `k`: the answer carries the key). memcached's\n\
+         [protocol.txt]({PROTOCOL_TXT}) describes the answers, [operating.md](operating.md) what\n\
+         follows the words that tune the server.\n\n\
          | command | opcodes | what it does |\n|---|---|---|\n"
     );
     for verb in VERBS {
@@ -155,7 +212,16 @@ fn opcode(opcode: &Opcode) -> String {
 fn options(row: &Setting) -> String {
     let spell = |spelling: &Spelling| {
         let words: Vec<_> = spelling.words.iter().map(|word| code(word)).collect();
-        format!("{} {}", words.join(", "), spelling.takes.unwrap_or_default()).trim().to_owned()
+        match spelling.takes {
+            // What may stay away is joined to the word.
+            Some(takes) if !spelling.needs_value() => {
+                let (last, words) = spelling.words.split_last().unwrap_or((&"", &[]));
+                let words = words.iter().map(|word| code(word)).chain([format!("`{last}{takes}`")]);
+                words.collect::<Vec<_>>().join(", ")
+            }
+            Some(takes) => format!("{} {takes}", words.join(", ")),
+            None => words.join(", "),
+        }
     };
     row.spellings.iter().map(spell).collect::<Vec<_>>().join("<br>")
 }

@@ -5,6 +5,7 @@
 
 pub mod class_stats;
 pub mod counters;
+pub mod figures;
 pub mod item;
 pub mod key;
 pub mod limits;

@@ -135,7 +135,7 @@ stats! {
     cmd_flush: Counter from Worker;
     /// Keys given a new exptime by touch, gat and gats.
     cmd_touch: Counter from Worker;
-    /// Meta commands.
+    /// Meta commands: mg, ms, md, ma, me and mn.
     cmd_meta: Counter from Worker;
     /// Keys asked for and found.
     get_hits: Counter from Worker;

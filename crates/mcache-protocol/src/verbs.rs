@@ -221,7 +221,7 @@ pub const VERBS: &[Verb] = &[
     row("flush_all", Shape::Exptime, Operation::FlushAll, &[loud(0x08), quiet(0x18)],
         "Invalidate everything stored so far, now or later."),
     row("flush_prefix", Shape::Prefix, Operation::FlushGroup, &[],
-        "Invalidate what is stored under keys that begin like this, now."),
+        "Invalidate all keys with this prefix; its last byte is the delimiter of -D."),
     row("stats", Shape::Words, Operation::Stats, &[loud(0x10)],
         "Report statistics."),
     row("version", Shape::Bare, Operation::Version, &[loud(0x0b)],

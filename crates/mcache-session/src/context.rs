@@ -62,10 +62,12 @@ impl<'a, E: StorageEngine> Context<'a, E> {
         events.wanted.meet(kinds).then(|| events.look(self.access, key, self.now)).flatten()
     }
 
-    /// Counts a store by its key's prefix.
+    /// Counts a store: as a command of meta, or by its key's prefix.
     #[inline]
     pub(crate) fn note_set(&self, key: &[u8], style: &Style<'_>) {
-        if !style.is_meta() {
+        if style.is_meta() {
+            self.tally().meta();
+        } else {
             self.prefixes.note(key, Asked::Set);
         }
     }

@@ -33,6 +33,9 @@ pub(crate) fn execute<'c, E: StorageEngine>(
     context: &'c mut Context<'_, E>,
 ) -> Outcome<ItemOf<'c, E>> {
     let (tally, prefixes, now) = (context.tally(), context.prefixes, context.now);
+    if style.is_meta() {
+        tally.meta();
+    }
     match *request {
         Request::Fetch { key, fetch: how } => {
             let key = ahead.key(key, context.access);

@@ -89,6 +89,8 @@ pub(crate) fn stats<E: StorageEngine, I>(
         }
         b"detail" => detail(rest, style, context),
         b"cachedump" if !matches!(style, Style::Binary(_)) => cachedump(rest, context),
+        // As memcached without a flash tier.
+        b"extstore" if !matches!(style, Style::Binary(_)) => lines(Vec::new()),
         b"mcache" => lines(mcache(context)),
         _ => Reply::Say(Outcome::Error(WireError::UnknownReport)),
     }
@@ -113,11 +115,16 @@ fn general<E: StorageEngine>(context: &Context<'_, E>) -> Vec<StatLine> {
         .collect()
 }
 
-/// What each size class holds.
+/// What each size class holds, and what it has lost: a class whose last item was evicted stays, so
+/// that the classes' evictions add up to those of the general report.
 fn items<E: StorageEngine>(context: &Context<'_, E>) -> Vec<StatLine> {
     let rows: Vec<_> = ITEMS.iter().filter(|(_, _, part)| in_force(*part, context.host)).collect();
     let mut lines = Vec::new();
-    for class in slab_class::ids().filter(|&id| class_stat(context, id, ClassStat::number) > 0) {
+    let known = |&class: &usize| {
+        let shown = [ClassStat::number, ClassStat::evicted];
+        shown.iter().any(|&stat| class_stat(context, class, stat) > 0)
+    };
+    for class in slab_class::ids().filter(known) {
         for (name, counted, _) in &rows {
             let value = counted.map_or(0, |stat| class_stat(context, class, stat));
             lines.push(stat_line(format!("items:{class}:{name}"), value));

@@ -130,6 +130,12 @@ impl Tally<'_> {
         }
     }
 
+    /// A meta command, whatever comes of it.
+    #[inline]
+    pub(crate) fn meta(self) {
+        self.add(Stat::cmd_meta);
+    }
+
     /// A flush_all, allowed or not.
     pub(crate) fn flush(self) {
         self.add(Stat::cmd_flush);

@@ -26,6 +26,7 @@ impl Host for Shared {
         self.classes.iter().map(|counters| counters.read(class, stat)).sum()
     }
 
+    /// The rows of [`mcache_base::figures`] that are the host's.
     fn figures(&self) -> Vec<StatLine> {
         let (panics, kicks) = (self.panics.load(Relaxed), self.value(Stat::idle_kicks));
         let held: usize = self.buffered.iter().map(Buffered::bytes).sum();

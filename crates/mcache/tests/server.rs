@@ -6,10 +6,13 @@ use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener};
 use std::time::Duration;
 
-use mcache::{IdlePolicy, ServerOptions};
+use mcache::{IdlePolicy, Server, ServerOptions};
+use mcache_base::figures::FIGURES;
+use mcache_base::stats::Source;
 use mcache_net::ListenAddress;
+use mcache_store::SegmentStorageEngine;
 
-use support::{Client, start, start_with, stat, tcp, until};
+use support::{Client, engine_options, start, start_on, start_with, stat, tcp, until};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -54,6 +57,68 @@ fn groups_end_with_the_delimiter_that_is_set() {
     client.ask(b"flush_prefix a/\r\n", b"OK\r\n");
     let left = b"VALUE a:1 0 1\r\nx\r\nVALUE b/1 0 1\r\nx\r\nEND\r\n";
     client.ask(b"get a/1 a/b/2 a:1 b/1\r\n", left);
+}
+
+#[test]
+fn the_own_report_and_its_table_name_the_same() {
+    let names = |server: &Server| {
+        let report = Client::connect(server).report("stats mcache");
+        let names = report.lines().filter_map(|line| line.split(' ').nth(1));
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let host = FIGURES.iter().filter(|figure| figure.source == Source::Host);
+    assert_eq!(names(&start()), host.map(|figure| figure.name).collect::<Vec<_>>());
+    let segment = SegmentStorageEngine::new(&engine_options()).unwrap();
+    let all: Vec<_> = FIGURES.iter().map(|figure| figure.name).collect();
+    assert_eq!(names(&start_on(segment, |_| {})), all);
+}
+
+#[test]
+fn a_class_that_has_evicted_is_shown_when_nothing_is_left_in_it() {
+    let server = start();
+    let mut client = Client::connect(&server);
+    let request = [b"set # 0 0 1000000\r\n", &*vec![b'v'; 1_000_000], b"\r\n"].concat();
+    for number in 0..100 {
+        let request = [format!("set {number}").as_bytes(), &request[5..]].concat();
+        client.ask(&request, b"STORED\r\n");
+    }
+    let evictions = client.stat("evictions");
+    assert!(evictions > 0);
+    for number in 0..100 {
+        client.say(format!("delete {number} noreply\r\n").as_bytes());
+    }
+    assert_eq!(client.stat("curr_items"), 0);
+    let report = client.report("stats items");
+    let evicted =
+        report.lines().filter_map(|line| line.split_once(":evicted ")?.1.parse::<u64>().ok());
+    assert_eq!(evicted.sum::<u64>(), evictions, "{report}");
+    client.ask(b"stats reset\r\n", b"RESET\r\n");
+    client.ask(b"stats items\r\n", b"END\r\n");
+}
+
+#[test]
+fn every_meta_command_that_is_understood_counts_once() {
+    let server = start();
+    let mut client = Client::connect(&server);
+    let value = [&*vec![b'v'; 100_000], b"\r\n"].concat();
+    let mut large = b"ms large 100000\r\n".to_vec();
+    large.extend_from_slice(&value);
+    let rows: &[(&[u8], &[u8], u64)] = &[
+        (b"mn\r\n", b"MN\r\n", 1),
+        (b"mg k\r\n", b"EN\r\n", 2),
+        (b"ms k 1\r\n1\r\n", b"HD\r\n", 3),
+        (b"mg k v\r\n", b"VA 1\r\n1\r\n", 4),
+        (b"ma k q\r\nma k\r\n", b"HD\r\n", 6),
+        (b"md k\r\n", b"HD\r\n", 7),
+        (b"me k\r\n", b"EN\r\n", 8),
+        (&large, b"HD\r\n", 9),
+        (b"mg\r\n", b"CLIENT_ERROR bad command line format\r\n", 9),
+        (b"get k\r\nset k 0 0 1\r\n1\r\n", b"END\r\nSTORED\r\n", 9),
+    ];
+    for (request, answer, count) in rows {
+        client.ask(request, answer);
+        assert_eq!(client.stat("cmd_meta"), *count, "{}", request.escape_ascii());
+    }
 }
 
 fn digits(n: usize) -> usize {

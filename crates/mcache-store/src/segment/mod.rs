@@ -356,6 +356,7 @@ impl StorageEngine for SegmentStorageEngine {
         segments + self.index.bytes() + self.admission.bytes() + self.places.load(Relaxed)
     }
 
+    /// The rows of [`mcache_base::figures`] that are the engine's.
     fn figures(&self) -> Vec<(&'static str, u64)> {
         let taken = self.pool.taken();
         vec![

@@ -101,7 +101,15 @@ impl Client {
 
     /// A statistic of the server.
     pub fn stat(&mut self, name: &str) -> u64 {
-        self.say(b"stats\r\n");
+        let report = self.report("stats");
+        let prefix = format!("STAT {name} ");
+        let line = report.lines().find_map(|line| line.strip_prefix(&prefix));
+        line.unwrap_or_else(|| panic!("no {name} in {report}")).parse().unwrap()
+    }
+
+    /// A report, up to its `END`.
+    pub fn report(&mut self, command: &str) -> String {
+        self.say(format!("{command}\r\n").as_bytes());
         let mut report = Vec::new();
         let mut chunk = [0; 4096];
         while !report.ends_with(b"END\r\n") {
@@ -113,10 +121,7 @@ impl Client {
             assert!(n > 0, "the report was cut: {}", String::from_utf8_lossy(&report));
             report.extend_from_slice(&chunk[..n]);
         }
-        let report = String::from_utf8(report).unwrap();
-        let prefix = format!("STAT {name} ");
-        let line = report.lines().find_map(|line| line.strip_prefix(&prefix));
-        line.unwrap_or_else(|| panic!("no {name} in {report}")).parse().unwrap()
+        String::from_utf8(report).unwrap()
     }
 }
 
@@ -163,10 +168,15 @@ fn assert_same(heard: &[u8], expected: &[u8]) {
 }
 
 fn engine() -> SimpleStorageEngine {
-    SimpleStorageEngine::new(&EngineOptions {
+    SimpleStorageEngine::new(&engine_options())
+}
+
+/// Those of a small engine.
+pub fn engine_options() -> EngineOptions {
+    EngineOptions {
         capacity: 64 << 20,
         item_size: SizeLimit::Item(8 << 20),
         evict: true,
         policy: policy("lru").unwrap(),
-    })
+    }
 }
