@@ -1,6 +1,6 @@
 //! The command line: memcached's grammar (`-m64`, `-vvv`, `-o a=1,b`, `-p -1`) over the table.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use lexopt::{Arg, Parser};
 
@@ -50,6 +50,10 @@ pub fn read(
     let mut not_yet = None;
     while let Some(argument) = parser.next().map_err(usage)? {
         let word = match argument {
+            Arg::Short(digit @ '0'..='9') => {
+                let rest = parser.optional_value().unwrap_or_default();
+                return Err(joined_digits(&said, digit, &rest));
+            }
             Arg::Short(letter) => format!("-{letter}"),
             Arg::Long(name) => format!("--{}", name.replace('_', "-")),
             Arg::Value(value) => {
@@ -193,6 +197,15 @@ fn long_names() -> impl Iterator<Item = &'static str> {
 
 fn unknown(word: &str) -> Failure {
     Failure::usage(format!("unknown option {word}: --help lists them"))
+}
+
+/// The error of digits behind an option that takes a value only behind a `=`, as in `-v3`.
+fn joined_digits(said: &[Assignment], digit: char, rest: &OsStr) -> Failure {
+    let digits = format!("{digit}{}", rest.display());
+    let takes = |last: &&Assignment| last.spelling.takes.is_some() && !last.spelling.needs_value();
+    let Some(last) = said.last().filter(takes) else { return unknown(&format!("-{digits}")) };
+    let (word, long) = (&last.said, last.spelling.words.last().unwrap_or(&""));
+    Failure::usage(format!("{word}{digits}: should be {word}, or {long}={digits}"))
 }
 
 fn utf8(word: &str, value: OsString) -> Result<String, Failure> {

@@ -137,7 +137,7 @@ settings! {
     /// commands that come, 3 what becomes of items too, both in the words of `watch`. Each -v adds
     /// 1. RUST_LOG wins over it.
     verbosity: u32 = 1, 0 => show::plain;
-        ["-v" "--verbose"] "[LEVEL]" => read::level;
+        ["-v" "--verbose"] "[=LEVEL]" => read::level;
         stat "verbosity";
 
     /// The age of the oldest item, in seconds.
@@ -283,7 +283,7 @@ settings! {
 
     /// How eagerly memory moves between slab classes.
     slab_automove: u32 = 1, 1 => show::plain;
-        ["-o slab_automove"] "[0..2]" => |field, text| match text {
+        ["-o slab_automove"] "[=0..2]" => |field, text| match text {
             "" => read::number::<_, 0, 2>(field, "1"),
             _ => read::number::<_, 0, 2>(field, text),
         };
@@ -514,9 +514,9 @@ settings! {
     drop_privileges: bool = false, false => show::yes_no;
         ["-o no_drop_privileges"] => read::off;
 
-    /// Said by memcached's test-suite to every server that it starts: peers may move the clocks
-    /// with debugtime, and a limit on open files that cannot be raised is no error. Here it never
-    /// is.
+    /// For tests only: peers may move the server's clock with the command `debugtime`. memcached's
+    /// test-suite starts every server with it, so that memcached's sandbox is not in its way;
+    /// mcache has none.
     relaxed_privileges: bool = false, false => show::yes_no;
         ["-o relaxed_privileges"] => read::on;
 

@@ -165,6 +165,19 @@ fn bad_command_lines_are_refused_in_one_clear_line() {
 }
 
 #[test]
+fn a_level_without_its_equals_sign_is_named_whole() {
+    for (line, message) in [
+        ("-v3", "-v3: should be -v, or --verbose=3"),
+        ("-v0", "-v0: should be -v, or --verbose=0"),
+        ("-vv12", "-v12: should be -v, or --verbose=12"),
+        ("-M3", "unknown option -3: --help lists them"),
+    ] {
+        let failure = invoke(Habits::Mcache, line).expect_err(line);
+        assert_eq!((failure.exit_code, failure.message.as_str()), (USAGE, message), "{line}");
+    }
+}
+
+#[test]
 fn gigabytes_are_not_taken_for_megabytes() {
     let failure = invoke(Habits::Mcache, "-m 2g").expect_err("a unit that -m does not have");
     assert_eq!(failure.message, "-m 2g: should be a number of megabytes; --cap takes 2g");
@@ -247,6 +260,16 @@ fn options_without_effect_are_named_as_they_were_said() {
     let words: Vec<_> = settings.without_effect().map(|(word, _)| word.to_owned()).collect();
     let in_file = format!("{}:2: slab-growth-factor", file.0.display());
     assert_eq!(words, [&in_file, "-n", "-o hashpower", "-o no_lru_crawler"]);
+}
+
+#[test]
+fn the_documents_sample_of_a_file_is_understood() {
+    let page = include_str!("../../../../docs/operating.md");
+    let sample = page.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```"));
+    let file = File::new("sample", sample.expect("a sample").0);
+    let settings = settings(Habits::Mcache, &format!("--config {}", file.0.display()));
+    assert_eq!(shown(&settings, "memory"), "268435456");
+    assert_eq!(shown(&settings, "track_sizes"), "yes");
 }
 
 #[test]
