@@ -179,9 +179,9 @@ impl SegmentStorageEngine {
         self.pool.allow(((left / table) as usize).max(SEGMENTS_MIN));
     }
 
-    /// Bytes of values that are still arriving, as far as segments make room for them.
+    /// Bytes for values that are still arriving, as far as segments make room for them.
     fn staged(&self) -> u64 {
-        self.staging.held().min(staged::share(self.capacity.load(Relaxed), self.evict))
+        self.staging.charged().min(staged::share(self.capacity.load(Relaxed), self.evict))
     }
 
     /// The record at a location that was found in the index in the caller's epoch.

@@ -2,7 +2,9 @@
 //! counted against the capacity.
 //!
 //! While they are held, segments have so much less: each piece evicts what it takes the room of.
-//! Beyond the limit, it is the value whose bytes have been awaited longest that loses its room.
+//! What was held lately stays charged for a while, up to a small share of the capacity: where one
+//! large value follows another, memory does not wander between segments and pieces. Beyond the
+//! limit, it is the value whose bytes have been awaited longest that loses its room.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -19,8 +21,11 @@ use crate::tally::EngineCounters;
 /// Room is taken in pieces of this size, so that half a value does not hold room for all of it.
 const PIECE: usize = 64 << 10;
 
-/// Empty pieces that are kept for the next values.
-const SPARE_MAX: usize = 32;
+/// Empty pieces that are kept for the next values, however few were held lately.
+const SPARE_MIN: usize = 32;
+
+/// Of a capacity, the part that stays charged for values that will arrive as others did lately.
+const STANDING_DIVISOR: u64 = 32;
 
 /// Of a capacity, the bytes that may be of values that are still arriving: three quarters if
 /// items can make room for them, an eighth otherwise.
@@ -32,7 +37,11 @@ pub(super) fn share(capacity: u64, evict: bool) -> u64 {
 #[derive(Default)]
 pub(super) struct Staging {
     held: AtomicU64,
+    /// The most that was held lately.
+    lately: AtomicU64,
     limit: AtomicU64,
+    /// The most that stays charged although it is not held.
+    standing_max: AtomicU64,
     spare: Mutex<Vec<Buffer>>,
     /// Counts what arrives: its readings tell which value has been silent longest.
     clock: AtomicU64,
@@ -60,6 +69,26 @@ impl Staging {
     /// Sets the limit for a store of `capacity` bytes.
     pub(super) fn allow(&self, capacity: u64, evict: bool) {
         self.limit.store(share(capacity, evict).max(STAGED_MIN), Relaxed);
+        self.standing_max.store(capacity / STANDING_DIVISOR, Relaxed);
+    }
+
+    /// Bytes that segments do without: those that have come, or those that came lately.
+    pub(super) fn charged(&self) -> u64 {
+        self.held().max(self.lately.load(Relaxed).min(self.standing_max.load(Relaxed)))
+    }
+
+    /// Forgets half of what was held lately, and gives pieces back that are spare then. Called
+    /// about once a second.
+    pub(super) fn calm(&self) {
+        let lately = self.lately.load(Relaxed) / 2;
+        self.lately.store(lately.max(self.held()), Relaxed);
+        let most = self.spare_max();
+        lock(&self.spare).truncate(most);
+    }
+
+    /// Empty pieces that are kept: what is charged is there, held or not.
+    fn spare_max(&self) -> usize {
+        ((self.charged() - self.held().min(self.charged())) as usize / PIECE).max(SPARE_MIN)
     }
 
     /// Bytes that have come.
@@ -74,6 +103,7 @@ impl Staging {
         while all > self.limit.load(Relaxed) && all > own + more && self.revoke(id) {
             all = self.held();
         }
+        self.lately.fetch_max(all, Relaxed);
     }
 
     /// Takes the room of the value that has been silent longest, other than `id`. Returns whether
@@ -126,8 +156,9 @@ impl Drop for Piece {
     fn drop(&mut self) {
         let Some(mut buffer) = self.buffer.take() else { return };
         self.staging.held.fetch_sub(buffer.as_slice().len() as u64, Relaxed);
+        let most = self.staging.spare_max();
         let mut spare = lock(&self.staging.spare);
-        if spare.len() < SPARE_MAX {
+        if spare.len() < most {
             buffer.clear();
             spare.push(buffer);
         }
@@ -262,6 +293,31 @@ mod tests {
         assert_eq!((staging.held(), staging.arriving().len()), (whole.len() as u64, 0));
         drop(pieces);
         assert_eq!(staging.held(), 0);
+    }
+
+    #[test]
+    fn what_was_held_lately_stays_charged_for_a_while() {
+        let staging = Arc::new(Staging::default());
+        let rows = [
+            // the capacity in pieces, held, charged after it has gone, and seconds later
+            (100 * STANDING_DIVISOR, 80, [80, 40, 20, 10]),
+            (50 * STANDING_DIVISOR, 80, [50, 40, 20, 10]),
+            (0, 80, [0, 0, 0, 0]),
+        ];
+        for (capacity, held, charged) in rows {
+            staging.allow(capacity * PIECE as u64, true);
+            let bytes = vec![1; held * PIECE];
+            let mut staged = Staged::in_staging(&staging, bytes.len());
+            staged.fill(&bytes);
+            assert_eq!(staging.charged(), bytes.len() as u64);
+            drop(staged);
+            for pieces in charged {
+                assert_eq!(staging.charged(), pieces * PIECE as u64, "of {capacity}");
+                assert!(lock(&staging.spare).len() <= SPARE_MIN.max(pieces as usize));
+                staging.calm();
+            }
+            (0..64).for_each(|_| staging.calm());
+        }
     }
 
     #[test]

@@ -54,6 +54,7 @@ impl SegmentStorageEngine {
         self.bury_dead(now, &counters);
         self.empty_dead(now, &counters);
         self.note_ages(now);
+        self.staging.calm();
         self.balance();
         let spare = self.pool.allowed() / SPARE_DIVISOR;
         self.pool.release_idle(spare, self.run_max(), &self.arena, &self.epochs);
