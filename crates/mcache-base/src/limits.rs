@@ -131,6 +131,10 @@ pub const LENT_BUFFER_LEN: usize = 4 << 10;
 /// receiving until all are taken. What one system call brings may come on top.
 pub const RECEIVED_AHEAD_MAX: usize = 16 << 10;
 
+/// Bytes of a value that are still missing from which on io_uring does not receive them by itself:
+/// they wait in the socket and go to where they are wanted.
+pub const EXPECTED_MUCH_MIN: usize = 64 << 10;
+
 /// Bytes of answers that wait to be handed to io_uring at which the worker hands them over before
 /// it serves more connections.
 pub const SENDS_GATHERED_MAX: usize = 1 << 20;

@@ -182,6 +182,10 @@ impl<O: Outgoing> Driver<O> for AnyDriver<O> {
         }
     }
 
+    fn expect_much(&mut self, connection: ConnectionId, much: bool) {
+        either!(self, driver => driver.expect_much(connection, much));
+    }
+
     fn received_ahead(&self, connection: ConnectionId) -> usize {
         either!(self, driver => driver.received_ahead(connection))
     }

@@ -77,6 +77,10 @@ pub trait Driver<O: Outgoing> {
         false
     }
 
+    /// Whether much is to come on a connection that goes to where it is wanted at once: then it is
+    /// left in the socket until it is received.
+    fn expect_much(&mut self, _connection: ConnectionId, _much: bool) {}
+
     /// Bytes that the driver has received for a connection and that were not taken yet.
     fn received_ahead(&self, _connection: ConnectionId) -> usize {
         0

@@ -72,6 +72,7 @@ with_every_driver! {
     bytes_can_be_received_while_a_send_is_under_way
     a_peer_that_leaves_fails_the_send
     what_is_not_taken_stops_its_sender_alone
+    much_that_is_expected_arrives_in_order
     a_connection_closes_whatever_is_under_way
     a_thousand_connections_are_served
     an_id_is_not_reused_before_the_next_wait
@@ -371,9 +372,42 @@ fn what_is_not_taken_stops_its_sender_alone(mut driver: impl Driver<Queue>) {
     assert!(heard.iter().enumerate().all(|(n, byte)| *byte == (n >> 4) as u8), "in order");
 }
 
-fn a_connection_closes_whatever_is_under_way(mut driver: impl Driver<Queue>) {
-    for under_way in ["nothing", "bytes to take", "a send begun", "a send that waits"] {
+fn much_that_is_expected_arrives_in_order(mut driver: impl Driver<Queue>) {
+    let said = noise(1, 600_000);
+    for (from, to, room) in [(0, 1, 100), (0, 600_000, 65_536), (1, 500_000, 1000), (7, 8, 16)] {
         let (id, mut peer) = connect_one(&mut driver);
+        let (text, mut heard) = (said.clone(), Vec::new());
+        let writer = thread::spawn(move || {
+            peer.write_all(&text)?;
+            peer.shutdown(Shutdown::Write).map(|()| peer)
+        });
+        let mut buffer = vec![0; room];
+        loop {
+            driver.expect_much(id, (from..to).contains(&heard.len()));
+            match driver.receive(id, &mut buffer) {
+                Received::Bytes(count) => {
+                    heard.extend_from_slice(&buffer[..count]);
+                    if count < room {
+                        wait_received(&mut driver, id);
+                    }
+                }
+                Received::Nothing => wait_received(&mut driver, id),
+                Received::Closed => break,
+            }
+        }
+        assert!(heard == said, "expected from {from} to {to}, through {room} bytes");
+        writer.join().unwrap().unwrap();
+        driver.close(id);
+    }
+}
+
+fn a_connection_closes_whatever_is_under_way(mut driver: impl Driver<Queue>) {
+    for under_way in ["nothing", "much", "bytes to take", "a send begun", "a send that waits"] {
+        let (id, mut peer) = connect_one(&mut driver);
+        if under_way == "much" {
+            driver.expect_much(id, true);
+            driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+        }
         if under_way == "bytes to take" {
             peer.write_all(b"not wanted").unwrap();
             wait_received(&mut driver, id);

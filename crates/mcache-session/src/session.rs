@@ -113,6 +113,15 @@ impl<E: StorageEngine> Session<E> {
         self.reports
     }
 
+    /// Bytes that are still to come of a value that goes to its place as it comes, or nowhere.
+    pub fn missing(&self) -> u64 {
+        match &self.state {
+            State::Value(arriving) => arriving.reservation.missing() as u64,
+            State::Skip(left) => *left,
+            State::Command | State::Dump(_) => 0,
+        }
+    }
+
     /// Serves the whole requests in `input`, appending the answers to `out`.
     ///
     /// The bytes that are not consumed have to be at the front of the next call's input, with

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use mcache_base::Stat;
-use mcache_base::limits::{OUTPUT_HIGH_WATER, RECEIVE_SOME};
+use mcache_base::limits::{EXPECTED_MUCH_MIN, OUTPUT_HIGH_WATER, RECEIVE_SOME};
 use mcache_net::{ConnectionId, Driver, Received};
 use mcache_protocol::{Output, Protocols};
 use mcache_session::{Awaited, Context, Kinds, Next, Served, Session};
@@ -26,6 +26,8 @@ pub struct Connection<E: StorageEngine> {
     awaits: Option<Awaited>,
     /// More bytes may have arrived than were received.
     arrived: bool,
+    /// What the driver was told last of how much is to come.
+    expects_much: bool,
     /// Answers of a turn that was used up, to be sent together with the next turn's.
     pub answers: Option<Answers<E::Pin>>,
     /// What the connection waits for.
@@ -115,6 +117,7 @@ impl<E: StorageEngine> Connection<E> {
             taken: 0,
             awaits: Some(Awaited::Command),
             arrived: false,
+            expects_much: false,
             answers: None,
             waits: Waits::Peer,
             sending: 0,
@@ -236,6 +239,11 @@ impl<E: StorageEngine> Connection<E> {
             self.progress_ms = context.now.clock_ms;
         }
         self.pending = input.get(served.consumed..).unwrap_or_default().to_vec();
+        let much = self.session.missing() >= EXPECTED_MUCH_MIN as u64;
+        if much != self.expects_much {
+            self.expects_much = much;
+            driver.expect_much(id, much);
+        }
         self.settle(served.next)
     }
 

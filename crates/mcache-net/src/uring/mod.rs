@@ -2,9 +2,12 @@
 //! system call per turn does both.
 //!
 //! A connection's receive is given to the kernel once and completes again and again, into buffers
-//! that all connections share. Sends are tried by the kernel as they are submitted, and say
-//! something only if more is to be sent: one that said nothing is done when the call returns, and
-//! its queue is empty. The rest of a queue is sent by an entry that waits for room by itself.
+//! that all connections share. Where much is to come for one of them it is polled instead, and its
+//! bytes go from the socket to where they are wanted, without the way over a buffer.
+//!
+//! Sends are tried by the kernel as they are submitted, and say something only if more is to be
+//! sent: one that said nothing is done when the call returns, and its queue is empty. The rest of
+//! a queue is sent by an entry that waits for room by itself.
 
 #[allow(unsafe_code)] // memory that the kernel writes to
 mod buffers;
@@ -139,6 +142,12 @@ impl<O: Outgoing> UringDriver<O> {
             return;
         }
         let socket = Fd(socket.as_raw_fd());
+        if slot.expects_much {
+            let entry = opcode::PollAdd::new(socket, libc::POLLIN as u32).build();
+            self.ring.push_plain(entry.user_data(RECEIVE | connection.0 as u64));
+            slot.receiving = Receiving::Polled;
+            return;
+        }
         let entry = if self.saves {
             let any = self.buffers.any();
             let entry = opcode::Recv::new(socket, any.0, any.1).buf_group(GROUP).build();
@@ -205,6 +214,7 @@ impl<O: Outgoing> UringDriver<O> {
     fn received(&mut self, connection: ConnectionId, completion: Completion) {
         let Completion { result, buffer, more, .. } = completion;
         let Some(slot) = self.slots.get_mut(connection.0) else { return };
+        let polled = slot.receiving == Receiving::Polled;
         if !more {
             slot.receiving = Receiving::Off;
         }
@@ -221,6 +231,9 @@ impl<O: Outgoing> UringDriver<O> {
         }
         if slot.closing {
             self.let_go(connection, true);
+        } else if polled && result > 0 {
+            slot.readable = true;
+            self.events.push(Event::Received(connection));
         } else if result == -Errno::NOBUFS.raw_os_error() {
             self.starved.push(connection);
         } else if result == -Errno::CANCELED.raw_os_error() {
@@ -339,18 +352,25 @@ impl<O: Outgoing> Driver<O> for UringDriver<O> {
         if slot.socket.is_none() || slot.closing {
             return Received::Closed;
         }
-        let count = slot.inbox.take(&mut self.buffers, buffer);
-        if count == 0 {
-            return if slot.ended { Received::Closed } else { Received::Nothing };
+        let mut count = slot.inbox.take(&mut self.buffers, buffer);
+        if slot.readable && slot.receiving == Receiving::Off && count < buffer.len() {
+            // All that the kernel received was taken, and it does not receive meanwhile.
+            count += slot.receive_directly(&mut buffer[count..]);
         }
-        if slot.inbox.is_empty() {
-            if slot.ended {
-                self.ended.push(connection);
-            } else if slot.receiving == Receiving::Off {
-                self.receive_on(connection);
+        let (ended, is_empty) = (slot.ended, slot.inbox.is_empty());
+        if is_empty && !slot.readable {
+            self.receive_on(connection);
+        }
+        match count {
+            0 if ended => Received::Closed,
+            0 => Received::Nothing,
+            _ => {
+                if ended && is_empty {
+                    self.ended.push(connection);
+                }
+                Received::Bytes(count)
             }
         }
-        Received::Bytes(count)
     }
 
     fn send(&mut self, connection: ConnectionId, queue: O) -> Send<O> {
@@ -372,6 +392,15 @@ impl<O: Outgoing> Driver<O> for UringDriver<O> {
         self.sends.quiet_bytes() >= SENDS_GATHERED_MAX
     }
 
+    fn expect_much(&mut self, connection: ConnectionId, much: bool) {
+        let Some(slot) = self.slots.get_mut(connection.0) else { return };
+        slot.expects_much = much;
+        if much && slot.receiving == Receiving::On {
+            slot.receiving = Receiving::Stopping;
+            self.cancel(RECEIVE | connection.0 as u64);
+        }
+    }
+
     fn received_ahead(&self, connection: ConnectionId) -> usize {
         self.slots.get(connection.0).map_or(0, |slot| slot.inbox.len())
     }
@@ -388,7 +417,7 @@ impl<O: Outgoing> Driver<O> for UringDriver<O> {
         slot.closing = true;
         slot.inbox.clear(&mut self.buffers);
         let waits = slot.sending.filter(|&place| self.sends.waits(place));
-        if slot.receiving == Receiving::On {
+        if matches!(slot.receiving, Receiving::On | Receiving::Polled) {
             slot.receiving = Receiving::Stopping;
             self.cancel(RECEIVE | connection.0 as u64);
         }

@@ -2,6 +2,9 @@
 
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
 use super::buffers::Inbox;
 
 /// One connection. Without a socket the slot is free.
@@ -9,6 +12,10 @@ pub(super) struct Slot {
     pub(super) socket: Option<OwnedFd>,
     pub(super) receiving: Receiving,
     pub(super) inbox: Inbox,
+    /// Much is to come: it stays in the socket until somebody takes it.
+    pub(super) expects_much: bool,
+    /// Bytes may be in the socket, for which the kernel does not wait.
+    pub(super) readable: bool,
     /// The place of the send under way.
     pub(super) sending: Option<u32>,
     /// The peer's end has arrived, behind what is in the inbox.
@@ -26,8 +33,30 @@ pub(super) enum Receiving {
     Off,
     /// Yes, until it says that it ends.
     On,
+    /// No, but it will say when there is something to receive.
+    Polled,
     /// It was told to stop and will say so.
     Stopping,
+}
+
+impl Slot {
+    /// Receives from the socket itself; returns how many bytes.
+    pub(super) fn receive_directly(&mut self, buffer: &mut [u8]) -> usize {
+        let Some(socket) = &self.socket else { return 0 };
+        loop {
+            match recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
+                Ok((count @ 1.., _)) => {
+                    self.readable = count == buffer.len();
+                    return count;
+                }
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => {}
+                Ok(_) | Err(_) => self.ended = true,
+            }
+            self.readable = false;
+            return 0;
+        }
+    }
 }
 
 impl Default for Slot {
@@ -36,6 +65,8 @@ impl Default for Slot {
             socket: None,
             receiving: Receiving::Off,
             inbox: Inbox::EMPTY,
+            expects_much: false,
+            readable: false,
             sending: None,
             ended: false,
             failed: false,
