@@ -56,6 +56,20 @@ pub const OUTPUT_SLACK: usize = 4 << 10;
 /// Pinned values waiting to be sent at which a session stops serving until some have gone out.
 pub const OUTPUT_PINS_MAX: usize = 64;
 
+/// Bytes of a name and a password with which a peer logs in, before which it may say nothing else.
+/// More are refused with `CLIENT_ERROR auth token too long`.
+pub const LOGIN_MAX: usize = 16 << 10;
+
+/// Milliseconds after which a connection is closed whose peer has not logged in.
+pub const LOGIN_MS: u64 = 30_000;
+
+/// Milliseconds between two answers that a login failed, on whatever connections: so fast can
+/// passwords be guessed.
+pub const LOGIN_FAILED_MS: u64 = 5;
+
+/// Logins that wait to be looked at. One more fails.
+pub const LOGINS_WAITING_MAX: usize = 1 << 10;
+
 /// Groups inside groups: delimiters of a key that are looked at.
 pub const GROUP_LEVELS_MAX: usize = 8;
 
@@ -163,6 +177,7 @@ pub const ITEM_SIZE_CEILING: u64 = 1 << 30;
 
 const _: () = assert!(KEY_MAX < LINE_MAX && LINE_MAX < REQUEST_BUFFERED_MAX);
 const _: () = assert!(REQUEST_BUFFERED_MAX < RECEIVE_CHUNK);
+const _: () = assert!(LINE_MAX + LOGIN_MAX < RECEIVE_CHUNK);
 const _: () = assert!(VALUE_COPIED_MAX < OUTPUT_HIGH_WATER);
 const _: () = assert!(OUTPUT_LOW_WATER < OUTPUT_HIGH_WATER);
 const _: () = assert!(2 * OUTPUT_HIGH_WATER < BUFFERED_MAX);

@@ -8,7 +8,7 @@ use mcache_base::limits::OUTPUT_HIGH_WATER;
 use mcache_base::{ClassCounters, Counters, Now};
 use mcache_conformance::Quiet;
 use mcache_protocol::{Output, Protocols};
-use mcache_session::{Context, Events, Prefixes, Session};
+use mcache_session::{Authentication, Context, Events, Prefixes, Session};
 use mcache_store::eviction::POLICIES;
 use mcache_store::{EngineOptions, SegmentStorageEngine, SizeLimit, StorageEngine};
 
@@ -70,7 +70,7 @@ pub fn serve(name: &str) -> Option<usize> {
     let mut out = Output::default();
     let mut fill = Vec::new();
     sets(&mut fill, 0, KEYS);
-    Session::new(Protocols::Negotiated).serve(&fill, &mut out, &mut context);
+    Session::new(Protocols::Negotiated, Authentication::None).serve(&fill, &mut out, &mut context);
     out.clear();
     let inputs: Vec<Vec<u8>> = (0..TURNS)
         .map(|turn| {
@@ -79,7 +79,7 @@ pub fn serve(name: &str) -> Option<usize> {
             input
         })
         .collect();
-    let mut session = Session::new(Protocols::Negotiated);
+    let mut session = Session::new(Protocols::Negotiated, Authentication::None);
     // A connection's first turn looks which protocol it speaks.
     session.serve(&inputs[0], &mut out, &mut context);
     out.clear();

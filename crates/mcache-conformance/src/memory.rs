@@ -9,7 +9,7 @@ use std::time::Duration;
 use mcache_base::limits::{OUTPUT_HIGH_WATER, SLICES_PER_SEND};
 use mcache_base::{ClassCounters, ClassStat, Counters, MEMCACHED_LEVEL, Now, Outgoing, Stat};
 use mcache_protocol::{Output, Protocols, StatLine};
-use mcache_session::{ClockMove, Context, Events, Host, Next, Prefixes, Session};
+use mcache_session::{Authentication, ClockMove, Context, Events, Host, Next, Prefixes, Session};
 use mcache_store::eviction::POLICIES;
 use mcache_store::{
     EngineOptions, SegmentStorageEngine, SimpleStorageEngine, SizeLimit, StorageEngine,
@@ -121,7 +121,7 @@ impl<E: StorageEngine> Started for Room<E> {
     fn connect(&mut self) -> Result<Box<dyn Connection>, String> {
         Ok(Box::new(Talk {
             cache: Rc::clone(&self.0),
-            session: Session::new(Protocols::Negotiated),
+            session: Session::new(Protocols::Negotiated, Authentication::None),
             pending: Vec::new(),
             answers: Vec::new(),
             closed: false,
@@ -172,7 +172,7 @@ impl<E: StorageEngine> Connection for Talk<E> {
                 Next::Receive(_) => return,
                 Next::Turn | Next::Send => {}
                 Next::Watch(_) => self.answers.extend_from_slice(b"OK\r\n"),
-                Next::Close | Next::Abort => self.closed = true,
+                Next::Close | Next::Abort | Next::Login => self.closed = true,
             }
         }
     }

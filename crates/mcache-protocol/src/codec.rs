@@ -28,6 +28,8 @@ pub enum Protocols {
 pub struct Codec {
     /// Whether the connection speaks binary; `None` until its first byte has come.
     binary: Option<bool>,
+    /// Whether peers of the binary protocol can log in.
+    sasl: bool,
     text: text::Decoder,
 }
 
@@ -39,7 +41,12 @@ impl Codec {
             Protocols::Ascii => Some(false),
             Protocols::Binary => Some(true),
         };
-        Self { binary, text: text::Decoder::default() }
+        Self { binary, sasl: false, text: text::Decoder::default() }
+    }
+
+    /// The same, of a connection whose peer can log in by SASL.
+    pub fn with_sasl(self) -> Self {
+        Self { sasl: true, ..self }
     }
 
     /// Decodes the request at the front of `input`.
@@ -52,7 +59,7 @@ impl Codec {
             return Decoded::NeedMore;
         };
         if *self.binary.get_or_insert(first == binary::REQUEST_MAGIC) {
-            return binary::decode(input);
+            return binary::decode(input, self.sasl);
         }
         self.text.decode(input, scratch)
     }

@@ -25,6 +25,12 @@ pub enum Outcome<I> {
     Stats(Vec<StatLine>),
     /// Lines of a text answer, complete with line ends: for commands that only text has.
     Lines(Vec<u8>),
+    /// How a peer can log in.
+    Mechanisms(&'static str),
+    /// Its next message is awaited.
+    Challenge,
+    /// The peer has logged in.
+    LoggedIn,
     /// The request could not be served.
     Error(WireError),
 }
@@ -139,6 +145,16 @@ wire_errors! {
     BadCommandLine = "CLIENT_ERROR bad command line", 0x04;
     /// No such size class.
     BadSlabId = "CLIENT_ERROR Illegal slab id", 0x04;
+    /// The peer has to log in first.
+    Unauthenticated = "CLIENT_ERROR unauthenticated", 0x20;
+    /// There is no such user, or the password is another.
+    LoginFailed = "CLIENT_ERROR authentication failure", 0x20;
+    /// Too many bytes to log in with.
+    LoginTooLong = "CLIENT_ERROR auth token too long", 0x03;
+    /// More or less bytes to log in with than announced.
+    LoginBadEnd = "CLIENT_ERROR bad command line termination", 0x04;
+    /// No name and password.
+    LoginBadFormat = "CLIENT_ERROR bad authentication token format", 0x04;
     /// The connection limit is reached.
     TooManyConnections = "ERROR Too many open connections", 0x85;
     /// watch is switched off.

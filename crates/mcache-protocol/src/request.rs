@@ -72,6 +72,8 @@ pub enum Request<'b> {
         /// The words after the verb, as they came.
         args: &'b [u8],
     },
+    /// A step of logging in.
+    Sasl(Sasl<'b>),
     /// Answer, and nothing else: mn, binary Noop.
     Noop,
     /// Send what is owed and close.
@@ -82,8 +84,27 @@ impl Request<'_> {
     /// Whether it is for the server rather than the cache.
     #[inline]
     pub fn is_to_server(&self) -> bool {
-        matches!(self, Self::Stats { .. } | Self::Watch { .. } | Self::Admin { .. })
+        matches!(self, Self::Stats { .. } | Self::Watch { .. } | Self::Admin { .. } | Self::Sasl(_))
     }
+}
+
+/// A step of SASL (RFC 4422).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sasl<'b> {
+    /// Tell which mechanisms there are.
+    Mechanisms,
+    /// Begin.
+    Begin {
+        /// The mechanism's name.
+        mechanism: &'b [u8],
+        /// Its first message; empty if it is still to come.
+        message: &'b [u8],
+    },
+    /// Go on.
+    Step {
+        /// The mechanism's next message.
+        message: &'b [u8],
+    },
 }
 
 /// Commands for the server rather than the cache.

@@ -10,7 +10,7 @@ use crate::request::Admin;
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verb {
-    /// The word that begins a text command.
+    /// The word that begins a text command; empty if only the binary protocol has it.
     pub word: &'static str,
     /// What the binary protocol calls it; empty if only text has it.
     pub opcodes: &'static [Opcode],
@@ -136,10 +136,23 @@ pub enum Operation {
     Watch,
     /// Command the server.
     Admin(Admin),
+    /// Log in.
+    Sasl(SaslStep),
     /// Answer, and nothing else.
     Noop,
     /// Close.
     Quit,
+}
+
+/// A step of SASL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SaslStep {
+    /// Tell which mechanisms there are.
+    Mechanisms,
+    /// Begin.
+    Begin,
+    /// Go on.
+    Step,
 }
 
 const fn row(
@@ -231,6 +244,13 @@ pub const VERBS: &[Verb] = &[
     row("quit", Shape::Bare, Operation::Quit, &[loud(0x07), quiet(0x17)],
         "Send what is owed and close."),
 
+    row("", Shape::Bare, Operation::Sasl(SaslStep::Mechanisms), &[loud(0x20)],
+        "Tell how a peer can log in."),
+    row("", Shape::Bare, Operation::Sasl(SaslStep::Begin), &[loud(0x21)],
+        "Log in."),
+    row("", Shape::Bare, Operation::Sasl(SaslStep::Step), &[loud(0x22)],
+        "Go on logging in."),
+
     row("watch", Shape::Words, Operation::Watch, &[],
         "Follow what happens, line by line."),
     row("shutdown", Shape::WordsNoreply, Operation::Admin(Admin::Shutdown), &[],
@@ -301,6 +321,10 @@ const fn words() -> [u8; SLOTS] {
     let mut row = 0;
     while row < VERBS.len() {
         let word = VERBS[row].word.as_bytes();
+        if word.is_empty() {
+            row += 1;
+            continue;
+        }
         let Some(mut at) = slot(word) else { panic!("a word needs two letters") };
         while table[at] != EMPTY {
             assert!(!equal(VERBS[table[at] as usize].word.as_bytes(), word), "word stands twice");

@@ -73,6 +73,7 @@ pub(crate) fn execute<'c, E: StorageEngine>(
         Request::Store { .. }
         | Request::Stats { .. }
         | Request::Watch { .. }
+        | Request::Sasl(_)
         | Request::Admin { .. } => Outcome::Error(WireError::BadFormat),
         Request::FlushAll { delay } => flush_all(delay, context),
         Request::FlushGroup { prefix } => flush_group(prefix, context),

@@ -4,6 +4,7 @@ use mcache_base::limits::{KEY_MAX, REPORTED_PER_TURN, REQUEST_BUFFERED_MAX};
 use mcache_base::operation::Fetch;
 use mcache_base::{Now, Outgoing};
 use mcache_protocol::output::Mark;
+use mcache_protocol::request::Sasl;
 use mcache_protocol::text::{self, encode_get};
 use mcache_protocol::{
     Codec, Decoded, KeyScratch, Outcome, Output, Plain, Protocols, Request, Style, WireError,
@@ -15,6 +16,7 @@ use crate::context::{Context, ItemOf, ReservationOf};
 use crate::dump::Dump;
 use crate::events::Kinds;
 use crate::execute::{Value, execute, fetch, refuse, store};
+use crate::login::{Authentication, Credentials, Login, Said};
 use crate::lookahead::Lookahead;
 use crate::reports;
 
@@ -40,6 +42,9 @@ pub enum Next {
     Close,
     /// Nothing: send what is owed, then close. The session cannot go on.
     Abort,
+    /// To be told whether its peer is who it says it is: [`Session::credentials`],
+    /// [`Session::judged`].
+    Login,
     /// To follow events of these kinds; nothing is owed.
     Watch(Kinds),
 }
@@ -61,6 +66,7 @@ pub struct Session<E: StorageEngine> {
     state: State<ReservationOf<E>>,
     /// Its last turn gave a report, or a part of one.
     reports: bool,
+    authentication: Authentication,
 }
 
 /// What lives as long as a turn. `'b` is the turn's input.
@@ -83,6 +89,8 @@ enum State<R> {
     Skip(u64),
     /// A command, once a list has been sent.
     Dump(Box<Dump>),
+    /// What a peer says that has not logged in.
+    Login(Box<Login>),
 }
 
 /// A value that arrives in pieces.
@@ -104,8 +112,14 @@ enum Step {
 
 impl<E: StorageEngine> Session<E> {
     /// A session of a new connection.
-    pub fn new(protocols: Protocols) -> Self {
-        Self { codec: Codec::new(protocols), state: State::Command, reports: false }
+    pub fn new(protocols: Protocols, authentication: Authentication) -> Self {
+        let codec = Codec::new(protocols);
+        let (codec, state) = match authentication {
+            Authentication::None => (codec, State::Command),
+            Authentication::Text => (codec, State::Login(Box::default())),
+            Authentication::Sasl => (codec.with_sasl(), State::Login(Box::default())),
+        };
+        Self { codec, state, reports: false, authentication }
     }
 
     /// Whether its last turn gave a report or a part of one: it can wait for others.
@@ -118,7 +132,27 @@ impl<E: StorageEngine> Session<E> {
         match &self.state {
             State::Value(arriving) => arriving.reservation.missing() as u64,
             State::Skip(left) => *left,
-            State::Command | State::Dump(_) => 0,
+            State::Command | State::Dump(_) | State::Login(_) => 0,
+        }
+    }
+
+    /// Whether the peer may ask anything.
+    pub fn is_admitted(&self) -> bool {
+        !matches!(self.state, State::Login(_))
+    }
+
+    /// Who the peer says it is, after [`Next::Login`]; the second time nobody.
+    pub fn credentials(&mut self) -> Option<Credentials> {
+        let State::Login(login) = &mut self.state else { return None };
+        login.credentials()
+    }
+
+    /// Goes on after [`Next::Login`]: tells the peer whether it may.
+    pub fn judged(&mut self, admitted: bool, out: &mut Output<E::Pin>, context: &Context<'_, E>) {
+        let State::Login(login) = &mut self.state else { return };
+        login.judged(admitted, out, context);
+        if admitted {
+            self.state = State::Command;
         }
     }
 
@@ -162,6 +196,7 @@ impl<E: StorageEngine> Session<E> {
                 State::Value(_) => self.value(rest, out, context),
                 State::Skip(left) => self.skip(left, rest.len()),
                 State::Dump(_) => self.dump(out, context),
+                State::Login(_) => self.login(rest, &mut turn.scratch, out, context),
             };
             left -= usize::from(begins);
             match step {
@@ -282,6 +317,7 @@ impl<E: StorageEngine> Session<E> {
             }
             Request::Admin { verb, args } => admin(verb, args, out.is_empty(), context),
             Request::Stats { args } => reports::stats(args, style, context),
+            Request::Sasl(step) => return self.login_again(&step, style, size, out, context),
             _ => return Step::Consumed(size),
         };
         match reply {
@@ -293,6 +329,42 @@ impl<E: StorageEngine> Session<E> {
             Reply::Close => return Step::Wait(size, Next::Close),
         }
         Step::Reported(size)
+    }
+
+    /// Serves a peer that has not logged in.
+    #[cold]
+    fn login(
+        &mut self,
+        rest: &[u8],
+        scratch: &mut KeyScratch,
+        out: &mut Output<E::Pin>,
+        context: &Context<'_, E>,
+    ) -> Step {
+        let State::Login(login) = &mut self.state else { return Step::Consumed(0) };
+        if login.is_at_court() {
+            return Step::Wait(0, Next::Login);
+        }
+        said(match self.authentication {
+            Authentication::Sasl => login.binary(rest, &mut self.codec, scratch, out, context),
+            Authentication::Text | Authentication::None => login.text(rest, out, context),
+        })
+    }
+
+    /// Takes a step of SASL of a peer that has logged in: until it has again, it has not.
+    fn login_again(
+        &mut self,
+        step: &Sasl<'_>,
+        style: &Style<'_>,
+        size: usize,
+        out: &mut Output<E::Pin>,
+        context: &Context<'_, E>,
+    ) -> Step {
+        let mut login = Box::<Login>::default();
+        let said = said(login.step(step, style, size, out, context));
+        if !matches!(step, Sasl::Mechanisms) {
+            self.state = State::Login(login);
+        }
+        said
     }
 
     /// Sends more of a list.
@@ -403,7 +475,7 @@ impl<E: StorageEngine> Session<E> {
     /// What the next bytes belong to.
     fn awaited(&self) -> Awaited {
         match self.state {
-            State::Command | State::Dump(_) => Awaited::Command,
+            State::Command | State::Dump(_) | State::Login(_) => Awaited::Command,
             State::Value(_) => Awaited::Value,
             State::Skip(_) => Awaited::Refused,
         }
@@ -411,6 +483,16 @@ impl<E: StorageEngine> Session<E> {
 
     fn swallow(&mut self, bytes: u64) {
         self.state = if bytes == 0 { State::Command } else { State::Skip(bytes) };
+    }
+}
+
+/// What came of a peer's words about itself.
+fn said(said: Said) -> Step {
+    match said {
+        Said::Consumed(size) => Step::Consumed(size),
+        Said::ToBeJudged(size) => Step::Wait(size, Next::Login),
+        Said::NeedMore => Step::Wait(0, Next::Receive(Awaited::Command)),
+        Said::Close(size) => Step::Wait(size, Next::Abort),
     }
 }
 

@@ -3,14 +3,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use mcache_base::Stat;
 use mcache_base::limits::{EXPECTED_MUCH_MIN, OUTPUT_HIGH_WATER, RECEIVE_SOME};
+use mcache_base::{Now, Stat};
 use mcache_net::{ConnectionId, Driver, Received};
 use mcache_protocol::{Output, Protocols};
-use mcache_session::{Awaited, Context, Kinds, Next, Served, Session};
+use mcache_session::{Authentication, Awaited, Context, Credentials, Kinds, Next, Served, Session};
 use mcache_store::StorageEngine;
 
 use crate::buffered::Held;
+use crate::logins::Attempt;
 use crate::outputs::Answers;
 use crate::roster::{Entry, State};
 use crate::watch::Watcher;
@@ -41,6 +42,10 @@ pub struct Connection<E: StorageEngine> {
     pub progress_ms: u64,
     /// What was last noted that it holds.
     pub held: Held,
+    /// Set while its peer's name and password are being looked at.
+    pub attempt: Option<Arc<Attempt>>,
+    /// When it was accepted, in milliseconds of the cache's clock.
+    pub since_ms: u64,
     /// Set once the connection watches: it has nothing to ask any more.
     pub watcher: Option<Arc<Watcher>>,
     /// What others see of it: it is active when bytes are received or a slow send ends.
@@ -56,6 +61,8 @@ pub enum Waits {
     Turn,
     /// Events to be told.
     Events,
+    /// To be told whether its peer may log in.
+    Login,
     /// The end of a send; nothing is received meanwhile.
     Sent,
     /// The end of a send, to be closed then.
@@ -100,6 +107,8 @@ pub enum Turn {
     Yielded,
     /// Send what is owed, then close, because of this.
     Last(Reason),
+    /// The session wants to know whether its peer is who it says it is.
+    Login,
     /// The session wants to follow events of these kinds.
     Watch(Kinds),
     /// Close: the peer is gone, or what came cannot be understood.
@@ -110,9 +119,14 @@ pub enum Turn {
 
 impl<E: StorageEngine> Connection<E> {
     /// A connection that was just accepted.
-    pub fn new(protocols: Protocols, entry: Arc<Entry>) -> Self {
+    pub fn new(
+        protocols: Protocols,
+        authentication: Authentication,
+        entry: Arc<Entry>,
+        now: Now,
+    ) -> Self {
         Self {
-            session: Session::new(protocols),
+            session: Session::new(protocols, authentication),
             pending: Vec::new(),
             taken: 0,
             awaits: Some(Awaited::Command),
@@ -124,6 +138,8 @@ impl<E: StorageEngine> Connection<E> {
             begun: 0,
             progress_ms: 0,
             held: Held::default(),
+            attempt: None,
+            since_ms: now.clock_ms,
             watcher: None,
             entry,
         }
@@ -160,6 +176,24 @@ impl<E: StorageEngine> Connection<E> {
     pub fn is_delayed(&mut self) {
         self.sending = self.begun;
         self.entry.is_now(State::Sending);
+    }
+
+    /// Whether its peer may ask anything.
+    pub fn is_admitted(&self) -> bool {
+        self.session.is_admitted()
+    }
+
+    /// Who its peer says it is; the second time nobody.
+    pub fn credentials(&mut self) -> Option<Credentials> {
+        self.session.credentials()
+    }
+
+    /// Tells its peer whether it may log in, if that is known by now.
+    pub fn hear_verdict(&mut self, out: &mut Output<E::Pin>, context: &Context<'_, E>) {
+        if let Some(verdict) = self.attempt.as_ref().and_then(|attempt| attempt.verdict()) {
+            self.attempt = None;
+            self.session.judged(verdict, out, context);
+        }
     }
 
     /// Waits for the peer again, after a send.
@@ -263,6 +297,7 @@ impl<E: StorageEngine> Connection<E> {
             Next::Turn => Turn::Yielded,
             Next::Close => Turn::Last(Reason::Normal),
             Next::Abort => Turn::Last(Reason::Error),
+            Next::Login => Turn::Login,
             Next::Watch(kinds) => Turn::Watch(kinds),
         }
     }

@@ -12,7 +12,7 @@ use mcache_base::limits::{OUTPUT_HIGH_WATER, RECEIVE_CHUNK, UDP_AMPLIFICATION_MA
 use mcache_base::{Outgoing, Stat};
 use mcache_net::udp::{Datagram, Datagrams};
 use mcache_protocol::{Output, datagram};
-use mcache_session::{Context, Events, Next, Session};
+use mcache_session::{Authentication, Context, Events, Next, Session};
 use mcache_store::{Access, StorageEngine};
 
 use crate::connection::serve;
@@ -87,7 +87,7 @@ impl<E: StorageEngine> DatagramServer<E> {
     /// included; what the commands do is done in any case.
     fn converse(&mut self, input: &[u8], most: usize, from: &Datagram) -> bool {
         let protocols = self.shared.options.protocols_at(from.listener);
-        let mut session = Session::<E>::new(protocols);
+        let mut session = Session::<E>::new(protocols, Authentication::None);
         let connection = from.descriptor;
         let log = self.shared.watch.log(self.shared.options.threads);
         let mut context = Context {
@@ -119,7 +119,7 @@ impl<E: StorageEngine> DatagramServer<E> {
             match served.next {
                 Next::Turn | Next::Send => {}
                 Next::Watch(_) => self.answer.extend_from_slice(b"ERROR\r\n"),
-                Next::Receive(_) | Next::Close | Next::Abort => return true,
+                Next::Receive(_) | Next::Close | Next::Abort | Next::Login => return true,
             }
         }
     }

@@ -9,6 +9,7 @@ mod datagrams;
 pub mod failure;
 mod host;
 pub mod logging;
+mod logins;
 pub mod lower;
 mod mailbox;
 pub mod network;
@@ -21,6 +22,7 @@ pub mod settings;
 mod shared;
 pub mod signals;
 mod stop;
+pub mod users;
 mod watch;
 mod worker;
 

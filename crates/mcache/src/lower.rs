@@ -1,6 +1,7 @@
 //! From what the user said to what the floors below are told: plain options, addresses resolved.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
 
 use mcache_base::limits::BUFFERED_MAX;
 use mcache_net::ListenAddress;
@@ -12,6 +13,7 @@ use crate::failure::Failure;
 use crate::logging;
 use crate::options::ServerOptions;
 use crate::settings::{Engine, Habits, ListenOn, MemoryFrom, Port, Settings};
+use crate::users::Users;
 
 /// Says in the log what is started, and which of the options change nothing.
 pub fn report(settings: &Settings) {
@@ -58,6 +60,8 @@ pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
         udp_allow: settings.udp_allow.clone(),
         protocols: settings.protocols,
         own_protocols,
+        authentication: settings.authentication(),
+        users: Arc::new(users(settings)?),
         backlog: settings.backlog,
         io: settings.io,
         threads: settings.threads.count() as usize,
@@ -85,6 +89,12 @@ pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
 
 /// What is found at an address, and the protocols spoken there if they are its own.
 type Spoken<A> = (A, Option<Protocols>);
+
+/// Who may log in, as the file says now.
+pub fn users(settings: &Settings) -> Result<Users, Failure> {
+    let Some(path) = settings.users() else { return Ok(Users::default()) };
+    Users::read(path).map_err(Failure::system)
+}
 
 /// Where to listen: the unix socket, and the ports unless the unix socket takes their place.
 fn listeners(settings: &Settings) -> Result<Vec<Spoken<ListenAddress>>, Failure> {

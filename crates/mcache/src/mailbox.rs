@@ -43,7 +43,7 @@ pub struct Mailbox<W> {
 pub struct Letters {
     /// Connections that were accepted.
     pub newcomers: Vec<Newcomer>,
-    /// Connections that watch and have something to be told.
+    /// Connections that are to be told something: an event, or whether they may log in.
     pub announced: Vec<ConnectionId>,
 }
 
@@ -76,9 +76,9 @@ impl<W: Wake> Mailbox<W> {
         from_there_on.min_by_key(|&at| all[at].connections.load(Relaxed)).unwrap_or(0)
     }
 
-    /// Tells the worker that a connection that watches has something to be told.
-    pub fn announce(&self, watcher: ConnectionId) {
-        self.put(|letters| letters.announced.push(watcher));
+    /// Tells the worker that a connection is to be told an event, or whether it may log in.
+    pub fn announce(&self, connection: ConnectionId) {
+        self.put(|letters| letters.announced.push(connection));
     }
 
     /// Takes everything out, into `letters`, which is empty.

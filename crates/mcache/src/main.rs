@@ -41,10 +41,10 @@ fn run(habits: Habits, arguments: Vec<OsString>) -> Result<(), Failure> {
     let pid_file = daemon::settle(&settings, listeners.addresses())?;
     let signals = (signals, pid_file.as_ref().map(|file| file.path().to_owned()));
     let kind = settings.engine;
-    let capacity = move || capacity(&settings, &arguments);
+    let again = move || again(&settings, &arguments);
     match kind {
         Engine::Simple => {
-            serve(options, listeners, signals, SimpleStorageEngine::new(&engine), capacity)
+            serve(options, listeners, signals, SimpleStorageEngine::new(&engine), again)
         }
         Engine::Segment => SegmentStorageEngine::new(&engine)
             .map_err(privileges::explain_memory)
@@ -52,7 +52,7 @@ fn run(habits: Habits, arguments: Vec<OsString>) -> Result<(), Failure> {
                 if large_pages {
                     privileges::use_huge_pages(&engine);
                 }
-                serve(options, listeners, signals, engine, capacity)
+                serve(options, listeners, signals, engine, again)
             }),
     }
     .map_err(|error| Failure::system(format!("the server cannot run: {error}")))
@@ -63,26 +63,36 @@ fn serve<E: StorageEngine>(
     listeners: Listeners,
     (signals, pid_file): (Caught, Option<PathBuf>),
     engine: E,
-    capacity: impl Fn() -> Result<u64, Failure> + Send + 'static,
+    again: impl Fn() -> Result<Box<Settings>, Failure> + Send + 'static,
 ) -> io::Result<()> {
     let engine = Arc::new(engine);
     let server = Server::start_on(listeners, options, engine.clone())?;
-    let (clock, report) = (server.clock(), server.settings_report());
-    signals.stop(server.stopper(), pid_file, move || match capacity() {
-        Ok(memory) if engine.set_capacity(memory, clock()) => {
-            report("maxbytes", memory.to_string());
-            tracing::info!(memory, "SIGHUP: the memory's limit was read again");
+    let (clock, report, replace) = (server.clock(), server.settings_report(), server.users());
+    signals.stop(server.stopper(), pid_file, move || {
+        let again = again().and_then(|settings| {
+            let capacity = lower::engine_options(&settings)?.capacity;
+            Ok((capacity, lower::users(&settings)?))
+        });
+        match again {
+            Ok((memory, users)) => {
+                replace(users);
+                if engine.set_capacity(memory, clock()) {
+                    report("maxbytes", memory.to_string());
+                    tracing::info!(memory, "SIGHUP: the settings were read again");
+                } else {
+                    tracing::warn!(memory, "SIGHUP: more than was reserved at the start");
+                }
+            }
+            Err(failure) => tracing::warn!(%failure, "SIGHUP: nothing changes"),
         }
-        Ok(memory) => tracing::warn!(memory, "SIGHUP: more than was reserved at the start"),
-        Err(failure) => tracing::warn!(%failure, "SIGHUP: nothing changes"),
     })?;
     server.join()
 }
 
-/// The memory's limit as the same command line, and the file that it names, say now.
-fn capacity(settings: &Settings, arguments: &[OsString]) -> Result<u64, Failure> {
+/// What the same command line, and the file that it names, say now.
+fn again(settings: &Settings, arguments: &[OsString]) -> Result<Box<Settings>, Failure> {
     match settings.again(arguments.iter().cloned())? {
-        Invocation::Serve(settings) => Ok(lower::engine_options(&settings)?.capacity),
+        Invocation::Serve(settings) => Ok(settings),
         Invocation::Print(_) => Err(Failure::usage("nothing to serve")),
     }
 }

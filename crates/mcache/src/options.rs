@@ -1,13 +1,16 @@
 //! What a server is told when it is started: plain values, no settings and no text.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mcache_base::limits::BUFFERED_MAX;
 use mcache_net::{Io, ListenAddress};
 use mcache_protocol::{Protocols, StatLine};
+use mcache_session::Authentication;
 
 use crate::network::Network;
+use crate::users::Users;
 
 /// What a server is told when it is started.
 #[derive(Clone, Debug)]
@@ -20,6 +23,10 @@ pub struct ServerOptions {
     pub protocols: Protocols,
     /// The listeners' own protocols, each at its listener's place.
     pub own_protocols: Vec<Option<Protocols>>,
+    /// How peers log in.
+    pub authentication: Authentication,
+    /// Those who may.
+    pub users: Arc<Users>,
     /// Connections that may wait to be accepted, per listener.
     pub backlog: u32,
     /// The kernel interface that the workers use.
@@ -93,6 +100,8 @@ impl Default for ServerOptions {
             udp_allow: Network::LOOPBACK.to_vec(),
             protocols: Protocols::Negotiated,
             own_protocols: Vec::new(),
+            authentication: Authentication::None,
+            users: Arc::default(),
             backlog: 1024,
             io: Io::Auto,
             threads: 4,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mcache_base::Now;
 use mcache_net::udp::Datagrams;
 use mcache_net::{Chosen, Driver, ListenAddress, Listeners, Wake};
-use mcache_session::Host;
+use mcache_session::{Authentication, Host};
 use mcache_store::StorageEngine;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -17,6 +17,7 @@ use crate::datagrams::DatagramServer;
 use crate::mailbox::Mailbox;
 use crate::options::ServerOptions;
 use crate::shared::Shared;
+use crate::users::Users;
 use crate::worker::Worker;
 
 /// How often the engine is given time for its upkeep.
@@ -72,9 +73,15 @@ impl Server {
             })?;
         }
         let observer = shared.clone();
+        let logins_mailboxes = mailboxes.clone();
         engine.observe(observer.clone());
         server
             .spawn("logger".to_owned(), move || observer.watch.run(&observer.stop, &mailboxes))?;
+        if shared.logins.authentication != Authentication::None {
+            let (shared, mailboxes) = (shared.clone(), logins_mailboxes);
+            server
+                .spawn("logins".to_owned(), move || shared.logins.run(&shared.stop, &mailboxes))?;
+        }
         server.spawn("maintenance".to_owned(), move || {
             while shared.stop.sleep(MAINTENANCE) {
                 engine.maintain(shared.clock.now());
@@ -96,6 +103,12 @@ impl Server {
     pub fn clock(&self) -> impl Fn() -> Now + Send + 'static {
         let shared = self.stopper.shared.clone();
         move || shared.clock.now()
+    }
+
+    /// Changes who may log in, in any thread.
+    pub fn users(&self) -> impl Fn(Users) + Send + 'static {
+        let shared = self.stopper.shared.clone();
+        move |users| shared.logins.replace(users)
     }
 
     /// Changes a line of `stats settings`, in any thread: its name and its value from now on.

@@ -9,6 +9,7 @@ mod command_line;
 mod file;
 mod help;
 mod listen;
+mod login;
 mod read;
 mod show;
 mod table;
@@ -330,6 +331,7 @@ impl Settings {
         if !self.modern {
             self.settle_old_defaults();
         }
+        self.settle_login();
     }
 
     /// Takes the cgroup's share, or the default if nothing limits the cgroup.
@@ -389,6 +391,7 @@ impl Settings {
                 self.napi_ids, self.threads
             )));
         }
+        self.check_login()?;
         let nowhere = [self.port, self.udp_port] == [Port::Off; 2] && self.unix_socket.is_none();
         if nowhere && self.habits == Habits::Mcache {
             return Err(Failure::usage("nothing to listen on: port 0 and no unix socket"));

@@ -13,6 +13,7 @@ use mcache_store::{Evicted, Observer};
 
 use crate::buffered::Buffered;
 use crate::clock::Clock;
+use crate::logins::Logins;
 use crate::options::ServerOptions;
 use crate::roster::{Entry, Roster};
 use crate::stop::Stop;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub roster: Roster,
     /// Who watches.
     pub watch: Watch,
+    /// Who has to log in.
+    pub logins: Logins,
     /// The connections.
     pub connections: Connections,
     /// The sign to stop.
@@ -90,6 +93,7 @@ impl Shared {
                 options.watch_log_bytes,
                 options.watcher_buffer_bytes,
             ),
+            logins: Logins::new(options.authentication, options.users.clone()),
             clock,
             counters: (0..=options.threads).map(|_| Counters::default()).collect(),
             classes: (0..=options.threads).map(|_| ClassCounters::default()).collect(),

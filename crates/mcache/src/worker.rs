@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use mcache_base::limits::{BUFFERED_IDLE_MS, OUTPUT_LOW_WATER, RECEIVE_CHUNK, STOP_GRACE_MS};
+use mcache_base::limits::{
+    BUFFERED_IDLE_MS, LOGIN_MS, OUTPUT_LOW_WATER, RECEIVE_CHUNK, STOP_GRACE_MS,
+};
 use mcache_base::{Now, Outgoing, Stat};
 use mcache_net::socket::{End, Ends};
 use mcache_net::{ConnectionId, Driver, Event, Send};
 use mcache_protocol::WireError;
-use mcache_session::{Context, EventLog, Events, Kinds};
+use mcache_session::{Authentication, Context, EventLog, Events, Kinds};
 use mcache_store::{Access, StorageEngine};
 
 use crate::acceptor::refuse;
@@ -130,7 +132,9 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         if std::mem::take(&mut self.pins_sent) {
             return Some(PINS_CHECK);
         }
-        let looks = matches!(self.shared.options.idle, IdlePolicy::Close(_)) && self.held > 0;
+        let kicks = matches!(self.shared.options.idle, IdlePolicy::Close(_))
+            || self.shared.logins.authentication != Authentication::None;
+        let looks = kicks && self.held > 0;
         looks.then_some(IDLE_CHECK)
     }
 
@@ -208,6 +212,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             output_high_water: self.shared.buffered[self.index].high_water(),
         };
         let mut out = connection.answers.take().unwrap_or_else(|| self.outputs.take());
+        connection.hear_verdict(&mut out, &context);
         let turn = connection.turn(id, &mut self.driver, &mut self.buffer, &mut out, &mut context);
         if turn == Turn::Panicked {
             self.shared.panics.fetch_add(1, Relaxed);
@@ -223,6 +228,11 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             self.watch(id, kinds);
             return;
         }
+        if turn == Turn::Login
+            && let Some(credentials) = connection.credentials()
+        {
+            connection.attempt = Some(self.shared.logins.judge(credentials, self.index, id));
+        }
         if turn == Turn::Yielded {
             counters.add(Stat::conn_yields, 1);
             if out.unsent() < OUTPUT_LOW_WATER {
@@ -231,7 +241,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
                 return;
             }
         }
-        connection.waits = Waits::Peer;
+        connection.waits = if turn == Turn::Login { Waits::Login } else { Waits::Peer };
         let last = if let Turn::Last(reason) = turn { Some(reason) } else { None };
         if !self.send(id, out, last) {
             return;
@@ -239,6 +249,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         match turn {
             Turn::More | Turn::Yielded => self.make_ready(id),
             Turn::Last(reason) => self.close(id, reason),
+            Turn::Login => self.go_on(id),
             Turn::Nothing | Turn::Served | Turn::Gone(_) | Turn::Watch(_) | Turn::Panicked => {}
         }
     }
@@ -270,6 +281,16 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             Send::Failed => self.close(id, Reason::Error),
         }
         false
+    }
+
+    /// Queues a connection whose peer waits to be let in, if it is known whether it is.
+    fn go_on(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connection(id)
+            && connection.waits == Waits::Login
+            && connection.attempt.as_ref().is_some_and(|attempt| attempt.verdict().is_some())
+        {
+            self.make_ready(id);
+        }
     }
 
     /// Lets a connection watch, unless too many do.
@@ -406,9 +427,10 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     fn read_letters(&mut self, now: Now) {
         let mut letters = std::mem::take(&mut self.letters);
         self.mailboxes[self.index].take(&mut letters);
-        for watcher in letters.announced.drain(..) {
-            self.tell(watcher);
-            self.note_held(watcher, now);
+        for id in letters.announced.drain(..) {
+            self.go_on(id);
+            self.tell(id);
+            self.note_held(id, now);
         }
         for newcomer in letters.newcomers.drain(..) {
             match newcomer.place {
@@ -430,7 +452,9 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
                 let entry = Arc::new(Entry::connected(descriptor, ends, now.clock_ms));
                 self.shared.roster.enter(self.index, entry.clone());
                 let protocols = self.shared.options.protocols_at(newcomer.listener);
-                self.connections[id.0] = Some(Connection::new(protocols, entry));
+                let authentication = self.shared.logins.authentication;
+                let connection = Connection::new(protocols, authentication, entry, now);
+                self.connections[id.0] = Some(connection);
                 self.held += 1;
                 self.note(id, None);
             }
@@ -476,16 +500,31 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
 
     /// Closes the connections that were idle too long, once a second.
     fn close_idle(&mut self, now: Now) {
-        let IdlePolicy::Close(age) = self.shared.options.idle else { return };
         if now.clock_ms < self.idle_check_ms {
             return;
         }
         self.idle_check_ms = now.clock_ms + IDLE_CHECK.as_millis() as u64;
+        self.close_strangers(now);
+        let IdlePolicy::Close(age) = self.shared.options.idle else { return };
         let age_ms = age.as_millis() as u64;
         let too_long = |since: u64| now.clock_ms - since >= age_ms;
         let idle: Vec<_> = self.idle().filter(|(since, _)| too_long(*since)).collect();
         for (_, id) in idle {
             self.shared.counters[self.index].add(Stat::idle_kicks, 1);
+            self.close(id, Reason::Idle);
+        }
+    }
+
+    /// Closes the connections whose peers have not logged in for too long.
+    fn close_strangers(&mut self, now: Now) {
+        if self.shared.logins.authentication == Authentication::None {
+            return;
+        }
+        let strangers = self.connections.iter().enumerate().filter_map(|(index, connection)| {
+            let connection = connection.as_ref().filter(|it| !it.is_admitted())?;
+            (now.clock_ms - connection.since_ms >= LOGIN_MS).then_some(ConnectionId(index))
+        });
+        for id in strangers.collect::<Vec<_>>() {
             self.close(id, Reason::Idle);
         }
     }

@@ -1,22 +1,25 @@
 //! Frames to requests.
 
-use mcache_base::limits::{ITEM_SIZE_CEILING, KEY_MAX};
+use mcache_base::limits::{ITEM_SIZE_CEILING, KEY_MAX, LOGIN_MAX};
 use mcache_base::operation::{Count, Delete, Fetch, Store, StoreMode};
 
 use crate::decoded::Decoded;
 use crate::outcome::WireError;
-use crate::request::Request;
+use crate::request::{Request, Sasl};
 use crate::style::{BinaryStyle, Style};
-use crate::verbs::{self, Operation};
+use crate::verbs::{self, Operation, SaslStep};
 
 use super::header::{HEADER_LEN, Header, REQUEST_MAGIC};
 
 /// An increment with this exptime does not create a missing item.
 const DO_NOT_CREATE: u32 = u32::MAX;
 
-/// Decodes the request at the front of `input`.
+/// Longest name of a SASL mechanism, as memcached has it.
+const MECHANISM_MAX: usize = 32;
+
+/// Decodes the request at the front of `input`. `sasl`: whether peers can log in.
 #[inline]
-pub fn decode(input: &[u8]) -> Decoded<'_> {
+pub fn decode(input: &[u8], sasl: bool) -> Decoded<'_> {
     if input.first().is_some_and(|&magic| magic != REQUEST_MAGIC) {
         return Decoded::Close;
     }
@@ -49,6 +52,8 @@ pub fn decode(input: &[u8]) -> Decoded<'_> {
     let frame = Frame { header, extras, key, value_len, style: Style::Binary(style) };
     let decoded = match verb.operation {
         Operation::Store(mode) => frame.store(mode),
+        Operation::Sasl(_) if !sasl => return skip(&header),
+        Operation::Sasl(step) => frame.sasl(step, rest),
         operation => frame.request(operation),
     };
     decoded.unwrap_or_else(|| refuse(&header, WireError::BadFormat))
@@ -91,6 +96,37 @@ impl<'b> Frame<'b> {
         })
     }
 
+    /// A step of logging in, whose message is at the end of `rest`; `None` as above.
+    #[cold]
+    fn sasl(&self, step: SaslStep, rest: &'b [u8]) -> Option<Decoded<'b>> {
+        self.no_extras()?;
+        let refused = match self.value_len {
+            _ if self.key.len() > MECHANISM_MAX => Some(WireError::BadFormat),
+            len if len > LOGIN_MAX => Some(WireError::LoginTooLong),
+            _ => None,
+        };
+        if let Some(error) = refused {
+            let (size, swallow) = (self.len(), self.value_len as u64);
+            return Some(Decoded::Refused {
+                error,
+                style: self.style,
+                size,
+                swallow,
+                close: false,
+            });
+        }
+        let Some(message) = rest.get(self.key.len()..self.key.len() + self.value_len) else {
+            return Some(Decoded::NeedMore);
+        };
+        let sasl = match step {
+            SaslStep::Mechanisms => Sasl::Mechanisms,
+            SaslStep::Begin => Sasl::Begin { mechanism: self.key, message },
+            SaslStep::Step => Sasl::Step { message },
+        };
+        let size = self.len() + self.value_len;
+        Some(Decoded::Request { request: Request::Sasl(sasl), style: self.style, size })
+    }
+
     /// A request without a value; `None` if the frame is not laid out as `operation` wants it.
     #[inline]
     fn request(&self, operation: Operation) -> Option<Decoded<'b>> {
@@ -129,8 +165,9 @@ impl<'b> Frame<'b> {
             Operation::Version => self.bare(Request::Version)?,
             Operation::Noop => self.bare(Request::Noop)?,
             Operation::Quit => self.bare(Request::Quit)?,
-            // The table of commands gives these no opcode.
+            // The table of commands gives these no opcode, or they came another way.
             Operation::Store(_)
+            | Operation::Sasl(_)
             | Operation::Inspect
             | Operation::FlushGroup
             | Operation::Verbosity

@@ -30,6 +30,9 @@ pub fn encode<I: Item>(style: &BinaryStyle<'_>, outcome: &Outcome<I>, out: &mut 
             push_done(style, 0, b"", out.bytes());
         }
         Outcome::Version(version) => push_done(style, 0, version.as_bytes(), out.bytes()),
+        Outcome::Mechanisms(names) => push_done(style, 0, names.as_bytes(), out.bytes()),
+        Outcome::LoggedIn => push_done(style, 0, b"Authenticated", out.bytes()),
+        Outcome::Challenge => push_status(style, status::AUTH_CONTINUE, out.bytes()),
         Outcome::Miss(_) => push_miss(style, out.bytes()),
         Outcome::Stored(stored) => push_not_stored(style, *stored, out.bytes()),
         Outcome::Deleted(Deleted::NotFound) | Outcome::Counted(Counted::NotFound) => {

@@ -7,6 +7,7 @@ pub(super) const INVALID: u16 = 0x04;
 pub(super) const NOT_STORED: u16 = 0x05;
 pub(super) const NOT_NUMERIC: u16 = 0x06;
 pub(super) const AUTH_FAILURE: u16 = 0x20;
+pub(super) const AUTH_CONTINUE: u16 = 0x21;
 pub(super) const UNKNOWN_COMMAND: u16 = 0x81;
 pub(super) const OUT_OF_MEMORY: u16 = 0x82;
 

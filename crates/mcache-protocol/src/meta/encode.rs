@@ -35,7 +35,13 @@ pub(crate) fn encode<I: Item>(
         Outcome::Done => out.push(b"MN\r\n"),
         Outcome::Error(refusal) => error(*refusal, out),
         // Nothing else comes of a meta command.
-        Outcome::Reset | Outcome::Version(_) | Outcome::Stats(_) | Outcome::Lines(_) => {}
+        Outcome::Reset
+        | Outcome::Version(_)
+        | Outcome::Stats(_)
+        | Outcome::Lines(_)
+        | Outcome::Mechanisms(_)
+        | Outcome::Challenge
+        | Outcome::LoggedIn => {}
     }
 }
 

@@ -126,6 +126,7 @@ fn report<I: Item>(outcome: &Outcome<I>, out: &mut Output<I::Pin>) {
             out.push(b"\r\n");
         }
         Outcome::Stats(lines) => stats(lines, out),
+        Outcome::LoggedIn => out.push(b"STORED\r\n"),
         Outcome::Lines(lines) => out.push(lines),
         Outcome::Error(refusal) => error(*refusal, out),
         _ => {}

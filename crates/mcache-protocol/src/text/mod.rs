@@ -4,6 +4,7 @@ mod decode;
 mod encode;
 mod keys;
 mod line;
+mod login;
 mod refuse;
 mod simple;
 mod state;
@@ -11,6 +12,7 @@ mod storage;
 
 pub use decode::Decoder;
 pub use encode::{encode, encode_get};
+pub use login::{Login, decode_login};
 
 pub(crate) use encode::error;
 pub(crate) use line::{Line, Tokens};

@@ -242,12 +242,17 @@ settings! {
         ["-B" "--protocol"] "NAME" => read::protocols;
         stat "binding_protocol";
 
-    /// Whether peers log in by the binary protocol.
+    /// Peers have to log in, by the binary protocol and SASL's PLAIN; no other protocol is spoken.
+    /// Who may stands in the file of --sasl-users.
     auth_sasl: bool = false, false => show::yes_no;
+        ["-S" "--enable-sasl"] => read::on;
         stat "auth_enabled_sasl";
 
-    /// Whether peers log in by the text protocol.
-    auth_ascii: bool = false, false => show::yes_no;
+    /// Peers have to log in, by the text protocol: a set of any key whose value is a name, a space
+    /// and a password. Who may stands in this file, `name:password` or `name:$argon2id$...` on each
+    /// line; SIGHUP has it read again. No other protocol is spoken.
+    auth_file: Option<PathBuf> = None, None => show::path_or_no;
+        ["-Y" "--auth-file"] "FILE" => read::path;
         stat "auth_enabled_ascii";
 
     /// Largest item: -I counts its key and memcached's header (1k to 1024m, and at most half of
@@ -536,6 +541,11 @@ settings! {
     lock_memory: bool = false, false => show::yes_no;
         ["-k" "--lock-memory"] => read::on;
 
+    /// File of those who may log in by SASL, as that of --auth-file. Without it the one that the
+    /// environment's MEMCACHED_SASL_PWDB names.
+    sasl_users: Option<PathBuf> = None, None => show::path;
+        ["--sasl-users"] "FILE" => read::path;
+
     /// File to write the process id to; removed at the end.
     pid_file: Option<PathBuf> = None, None => show::path;
         ["-P" "--pidfile"] "FILE" => read::path;
@@ -561,8 +571,6 @@ macro_rules! not_yet {
 }
 
 not_yet! {
-    "-S" "--enable-sasl";
-    "-Y" "--auth-file" = FILE;
     "-Z" "--enable-ssl";
     "-e" "--memory-file" = FILE;
     "-o drop_privileges";

@@ -66,6 +66,9 @@ fn command_lines_are_understood() {
         ("-F", "flush_enabled=no"),
         ("-dr", "daemon=yes"),
         ("-B binary", "protocols=binary"),
+        ("-Y /a/b", "protocols=ascii"),
+        ("-Y /a/b", "auth_file=/a/b"),
+        ("-S --sasl-users /a/b", "protocols=binary"),
         ("-a 770", "unix_mask=770"),
         ("-l 127.0.0.1", "listen=127.0.0.1"),
         ("-l 127.0.0.1,[::1]:11300;localhost:1", "listen=127.0.0.1,[::1]:11300,localhost:1"),
@@ -217,7 +220,7 @@ fn texts_are_what_clients_parse() {
         assert_eq!(help, printed(habits, "--help"));
         assert!(help.starts_with(&printed(habits, "--version")));
         assert!(help.contains("\nusage: ") && help.contains("unix-socket"));
-        for promise in ["sasl", "ext_path", "proxy_config", "enable-ssl", "no_drop_privileges"] {
+        for promise in ["ext_path", "proxy_config", "enable-ssl", "no_drop_privileges"] {
             assert!(!help.to_lowercase().contains(promise), "{promise}");
         }
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");

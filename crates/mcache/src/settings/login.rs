@@ -1,0 +1,75 @@
+//! Who has to log in, and that nobody gets in past it.
+
+use std::path::{Path, PathBuf};
+
+use mcache_protocol::Protocols;
+use mcache_session::Authentication;
+
+use super::{Port, Settings};
+use crate::failure::Failure;
+
+/// In the environment, as memcached has it: the file of those who may log in by SASL.
+const SASL_USERS: &str = "MEMCACHED_SASL_PWDB";
+
+impl Settings {
+    /// How peers log in.
+    pub fn authentication(&self) -> Authentication {
+        match (&self.auth_file, self.auth_sasl) {
+            (Some(_), _) => Authentication::Text,
+            (None, true) => Authentication::Sasl,
+            (None, false) => Authentication::None,
+        }
+    }
+
+    /// The file of those who may.
+    pub fn users(&self) -> Option<&Path> {
+        match self.authentication() {
+            Authentication::None => None,
+            Authentication::Text => self.auth_file.as_deref(),
+            Authentication::Sasl => self.sasl_users.as_deref(),
+        }
+    }
+
+    /// Checks that nobody gets in past the login.
+    pub(super) fn check_login(&self) -> Result<(), Failure> {
+        let spoken = self.protocols;
+        let mistake = match self.authentication() {
+            Authentication::None => return Ok(()),
+            _ if self.udp_port != Port::Off => "Cannot enable UDP while peers have to log in.",
+            Authentication::Text if self.auth_sasl => {
+                "-S and -Y: peers log in by the binary or by the text protocol"
+            }
+            Authentication::Text if spoken != Protocols::Ascii => {
+                "You cannot allow the BINARY protocol while using ascii authentication tokens."
+            }
+            Authentication::Sasl if spoken != Protocols::Binary => {
+                "You cannot allow the ASCII protocol while using SASL."
+            }
+            Authentication::Sasl if self.sasl_users.is_none() => {
+                "-S: no users: --sasl-users FILE, or the environment's MEMCACHED_SASL_PWDB"
+            }
+            _ => return Ok(()),
+        };
+        Err(Failure::usage(mistake))
+    }
+
+    /// Fills in what follows from peers having to log in.
+    pub(super) fn settle_login(&mut self) {
+        if !self.is_given("protocols") {
+            self.protocols = match self.authentication() {
+                Authentication::None => self.protocols,
+                Authentication::Text => Protocols::Ascii,
+                Authentication::Sasl => Protocols::Binary,
+            };
+        }
+        if self.auth_sasl && self.sasl_users.is_none() {
+            self.sasl_users = std::env::var_os(SASL_USERS).map(PathBuf::from);
+        }
+        // It is read again when the process may have left the directory that it began in.
+        for file in [&mut self.auth_file, &mut self.sasl_users] {
+            if let Some(path) = file.take() {
+                *file = Some(std::path::absolute(&path).unwrap_or(path));
+            }
+        }
+    }
+}

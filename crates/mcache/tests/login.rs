@@ -1,0 +1,187 @@
+//! Peers that have to log in, on the built server over both drivers.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use mcache_conformance::{Program, Serving, Transport};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const DRIVERS: [&str; 2] = ["auto", "epoll"];
+
+/// A file of users, removed at the end.
+struct Users(PathBuf);
+
+impl Users {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("mcache-{name}-{}", std::process::id()));
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Users {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn serve(options: &[&str], users: &Users) -> Serving {
+    let program = Program::new(Path::new(env!("CARGO_BIN_EXE_mcache")), Transport::Tcp).unwrap();
+    let mut options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+    options.push(users.0.display().to_string());
+    program.serve(&options).unwrap()
+}
+
+struct Client(TcpStream);
+
+impl Client {
+    fn connect(serving: &Serving) -> Self {
+        let stream = TcpStream::connect(serving.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
+    /// Sends a request and reads an answer of this length.
+    fn ask(&mut self, request: &[u8], answer: &[u8]) {
+        self.0.write_all(request).unwrap();
+        let mut received = vec![0; answer.len()];
+        self.0.read_exact(&mut received).unwrap();
+        let [request, answer, received] = [request, answer, &received].map(<[u8]>::escape_ascii);
+        assert_eq!(received.to_string(), answer.to_string(), "{request}");
+    }
+
+    fn is_closed(&mut self) -> bool {
+        matches!(self.0.read(&mut [0]), Ok(0))
+    }
+}
+
+#[test]
+fn text_is_served_after_a_login() {
+    let users = Users::new("text", "foo:bar\nbaaaz:qu:ux\n");
+    for driver in DRIVERS {
+        let serving = serve(&["--io", driver, "-Y"], &users);
+        let mut client = Client::connect(&serving);
+        client.ask(b"set foo 0 0 2\r\nhi\r\n", b"CLIENT_ERROR bad authentication token format\r\n");
+        client.ask(b"get foo\r\n", b"CLIENT_ERROR unauthenticated\r\n");
+        client.ask(b"stats\r\nquit now\r\n", &b"CLIENT_ERROR unauthenticated\r\n".repeat(2));
+        client.ask(b"set foo 0 0 7\r\nfoo bab\r\n", b"CLIENT_ERROR authentication failure\r\n");
+        client.ask(b"set foo 0 0 2147483646\r\n", b"CLIENT_ERROR auth token too long\r\n");
+        client.ask(b"set k 0 0 7\r\nfoo bar\r\nget k\r\n", b"STORED\r\nEND\r\n");
+        client.ask(b"set k 0 0 2\r\nhi\r\nget k\r\n", b"STORED\r\nVALUE k 0 2\r\nhi\r\nEND\r\n");
+
+        let mut slow = Client::connect(&serving);
+        for byte in b"set k 0 0 11\r\nbaaaz qu:ux\r" {
+            slow.0.write_all(&[*byte]).unwrap();
+        }
+        slow.ask(b"\n", b"STORED\r\n");
+        slow.ask(b"get k\r\n", b"VALUE k 0 2\r\nhi\r\nEND\r\n");
+
+        let mut rude = Client::connect(&serving);
+        rude.0.write_all(&[b'a'; 3000]).unwrap();
+        assert!(rude.is_closed(), "an endless line before the login");
+    }
+}
+
+/// A frame of the binary protocol.
+fn frame(opcode: u8, extras: &[u8], key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x80, opcode];
+    frame.extend((key.len() as u16).to_be_bytes());
+    frame.extend([extras.len() as u8, 0, 0, 0]);
+    frame.extend(((extras.len() + key.len() + value.len()) as u32).to_be_bytes());
+    frame.extend([0; 12]);
+    [&frame, extras, key, value].concat()
+}
+
+/// An answer without key and extras.
+fn answer(opcode: u8, status: u8, value: &[u8]) -> Vec<u8> {
+    let mut answer = vec![0x81, opcode, 0, 0, 0, 0, 0, status, 0, 0, 0, value.len() as u8];
+    answer.extend([0; 12]);
+    [&answer, value].concat()
+}
+
+#[test]
+fn binary_is_served_after_sasl() {
+    const PLAIN: &[u8] = b"PLAIN";
+    let users = Users::new("sasl", "user@realm:pass\n");
+    let good: &[u8] = b"\0user@realm\0pass";
+    let failed = b"Auth failure.";
+    for driver in DRIVERS {
+        let serving = serve(&["--io", driver, "-S", "--sasl-users"], &users);
+        let mut client = Client::connect(&serving);
+        let rows: &[(Vec<u8>, Vec<u8>)] = &[
+            (frame(0x0b, b"", b"", b""), answer(0x0b, 0, b"1.6.45")),
+            (frame(0x20, b"", b"", b""), answer(0x20, 0, PLAIN)),
+            (frame(0x21, b"", &[b'X'; 40], good), answer(0x21, 4, b"Invalid arguments")),
+            (frame(0x21, b"", b"CRAM-MD5", good), answer(0x21, 0x20, failed)),
+            (frame(0x21, b"", PLAIN, b"\0user@realm\0past"), answer(0x21, 0x20, failed)),
+            (frame(0x21, b"", PLAIN, b"user@realm"), answer(0x21, 0x20, failed)),
+            (frame(0x22, b"", PLAIN, good), answer(0x22, 0x20, failed)),
+            (frame(0x21, b"", PLAIN, b""), answer(0x21, 0x21, b"")),
+            (frame(0x22, b"", PLAIN, good), answer(0x22, 0, b"Authenticated")),
+            (frame(0x07, b"", b"", b""), answer(0x07, 0, b"")),
+        ];
+        for (request, answer) in rows {
+            client.ask(request, answer);
+        }
+        let store = frame(0x01, &[0; 8], b"k", b"v");
+        let mut other = Client::connect(&serving);
+        other.ask(&frame(0x21, b"", PLAIN, good), &answer(0x21, 0, b"Authenticated"));
+        other.0.write_all(&store).unwrap();
+        other.0.read_exact(&mut [0; 24]).unwrap();
+        // Who begins again is nobody until it is through, also within one packet.
+        let both = [frame(0x21, b"", PLAIN, b"\0user@realm\0"), store.clone()].concat();
+        let refused = [answer(0x21, 0x20, failed), answer(0x01, 0x20, failed)].concat();
+        other.ask(&both, &refused);
+        assert!(other.is_closed());
+        let mut stranger = Client::connect(&serving);
+        stranger.ask(&store, &answer(0x01, 0x20, failed));
+        assert!(stranger.is_closed());
+    }
+}
+
+#[test]
+fn failures_are_told_one_after_the_other() {
+    const CLIENTS: u32 = 20;
+    let users = Users::new("pace", "foo:bar\n");
+    let serving = serve(&["-Y"], &users);
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| Client::connect(&serving)).collect();
+    let begin = Instant::now();
+    for client in &mut clients {
+        client.0.write_all(b"set k 0 0 7\r\nfoo bab\r\n").unwrap();
+    }
+    // Whoever knows the password does not wait behind them.
+    Client::connect(&serving).ask(b"set k 0 0 7\r\nfoo bar\r\n", b"STORED\r\n");
+    for client in &mut clients {
+        client.ask(b"", b"CLIENT_ERROR authentication failure\r\n");
+    }
+    assert!(begin.elapsed() >= Duration::from_millis(5) * CLIENTS);
+}
+
+#[test]
+fn a_hangup_has_the_users_read_again() {
+    let users = Users::new("again", "foo:bar\n");
+    let serving = serve(&["-Y"], &users);
+    Client::connect(&serving).ask(b"set k 0 0 7\r\nfoo bar\r\n", b"STORED\r\n");
+    fs::write(&users.0, "foo:baz\n").unwrap();
+    let hang_up = || {
+        let process = nix::unistd::Pid::from_raw(serving.process() as i32);
+        nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGHUP).unwrap();
+    };
+    hang_up();
+    let deadline = Instant::now() + PATIENCE;
+    let login = |password: &str| {
+        let mut client = Client::connect(&serving);
+        client.0.write_all(format!("set k 0 0 7\r\nfoo {password}\r\n").as_bytes()).unwrap();
+        let mut first = [0];
+        client.0.read_exact(&mut first).unwrap();
+        first == [b'S']
+    };
+    while !login("baz") {
+        assert!(Instant::now() < deadline, "the new password is not known");
+    }
+    assert!(!login("bar"));
+}
