@@ -1,15 +1,14 @@
 //! A worker: one thread, one driver, its own counters and buffers, its share of the connections.
 
+mod connections;
+
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mcache_base::limits::{
-    BUFFERED_IDLE_MS, LOGIN_MS, OUTPUT_LOW_WATER, RECEIVE_CHUNK, STOP_GRACE_MS,
-};
+use mcache_base::limits::{OUTPUT_LOW_WATER, RECEIVE_CHUNK};
 use mcache_base::{Now, Outgoing, Stat};
 use mcache_net::socket::{End, Ends};
 use mcache_net::{ConnectionId, Driver, Event, Send};
@@ -17,13 +16,11 @@ use mcache_protocol::WireError;
 use mcache_session::{Authentication, Context, EventLog, Events, Kinds};
 use mcache_store::{Access, StorageEngine};
 
-use crate::acceptor::refuse;
-use crate::buffered::Held;
 use crate::connection::{Connection, Reason, Turn, Waits};
-use crate::mailbox::{Letters, Mailbox, Newcomer, Place};
+use crate::mailbox::{Letters, Mailbox, Place};
 use crate::options::IdlePolicy;
 use crate::outputs::{Answers, Outputs};
-use crate::roster::{Entry, Role, State};
+use crate::roster::{Role, State};
 use crate::shared::Shared;
 
 /// How often idle connections are looked for.
@@ -403,26 +400,6 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         }
     }
 
-    /// Closes the connections whose peers have not got on for longest until others can hold more;
-    /// `last` itself if all have of late. To send or take a byte now and then is not to get on.
-    #[cold]
-    fn close_stuck(&mut self, last: ConnectionId, now: Now) {
-        while self.shared.buffered[self.index].is_stuck() {
-            let holders = self.connections.iter().enumerate().filter_map(|(index, it)| {
-                let connection = it.as_ref().filter(|it| it.held.bytes > 0 && it.held.waits)?;
-                Some((connection.progress_ms, ConnectionId(index)))
-            });
-            let longest = holders.min_by_key(|(since, _)| *since);
-            let stuck = longest.filter(|(since, _)| now.clock_ms >= since + BUFFERED_IDLE_MS);
-            let id = stuck.map_or(last, |(_, id)| id);
-            let Some(connection) = self.connection(id) else { return };
-            let stat =
-                if connection.sending > 0 { Stat::response_obj_oom } else { Stat::read_buf_oom };
-            self.shared.counters[self.index].add(stat, 1);
-            self.close(id, Reason::Error);
-        }
-    }
-
     /// Takes in what the acceptor, another worker or the logger has sent.
     fn read_letters(&mut self, now: Now) {
         let mut letters = std::mem::take(&mut self.letters);
@@ -441,160 +418,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         self.letters = letters;
     }
 
-    /// Takes a connection in that has a place.
-    fn admit(&mut self, newcomer: Newcomer, now: Now) {
-        let (descriptor, ends) = (newcomer.socket.as_raw_fd(), Ends::of(&newcomer.socket));
-        match self.driver.add(newcomer.socket) {
-            Ok(id) => {
-                if self.connections.len() <= id.0 {
-                    self.connections.resize_with(id.0 + 1, || None);
-                }
-                let entry = Arc::new(Entry::connected(descriptor, ends, now.clock_ms));
-                self.shared.roster.enter(self.index, entry.clone());
-                let protocols = self.shared.options.protocols_at(newcomer.listener);
-                let authentication = self.shared.logins.authentication;
-                let connection = Connection::new(protocols, authentication, entry, now);
-                self.connections[id.0] = Some(connection);
-                self.held += 1;
-                self.note(id, None);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be taken in");
-                self.mailboxes[self.index].leave();
-                self.shared.connections.open.fetch_sub(1, Relaxed);
-            }
-        }
-    }
-
-    /// Gives a newcomer the place of an idle connection, or asks the next worker to.
-    fn admit_instead(&mut self, newcomer: Newcomer, workers_left: usize, now: Now) {
-        if let Some(idle) = self.longest_idle(now) {
-            self.drop_connection(idle, Reason::Idle); // and leaves its place to the newcomer
-            self.shared.connections.waiting.fetch_sub(1, Relaxed);
-            self.shared.connections.total.fetch_add(1, Relaxed);
-            self.shared.counters[self.index].add(Stat::idle_kicks, 1);
-            self.admit(newcomer, now);
-        } else if workers_left > 1 {
-            let next = (self.index + 1) % self.mailboxes.len();
-            let place = Place::Wanted { workers_left: workers_left - 1 };
-            self.mailboxes[self.index].leave();
-            self.mailboxes[next].post(Newcomer { place, ..newcomer });
-        } else {
-            self.shared.connections.waiting.fetch_sub(1, Relaxed);
-            self.mailboxes[self.index].leave();
-            refuse(newcomer.socket, &self.shared);
-        }
-    }
-
-    /// The connection that was idle longest, if for long enough to be closed to make room.
-    fn longest_idle(&mut self, now: Now) -> Option<ConnectionId> {
-        let IdlePolicy::MakeRoom(age) = self.shared.options.idle else { return None };
-        if now.clock_ms < self.room_ms {
-            return None;
-        }
-        let (since, id) = self.idle().min_by_key(|(since, _)| *since)?;
-        // Whoever becomes idle later is idle long enough later.
-        self.room_ms = since + age.as_millis() as u64;
-        (self.room_ms <= now.clock_ms).then_some(id)
-    }
-
-    /// Closes the connections that were idle too long, once a second.
-    fn close_idle(&mut self, now: Now) {
-        if now.clock_ms < self.idle_check_ms {
-            return;
-        }
-        self.idle_check_ms = now.clock_ms + IDLE_CHECK.as_millis() as u64;
-        self.close_strangers(now);
-        let IdlePolicy::Close(age) = self.shared.options.idle else { return };
-        let age_ms = age.as_millis() as u64;
-        let too_long = |since: u64| now.clock_ms - since >= age_ms;
-        let idle: Vec<_> = self.idle().filter(|(since, _)| too_long(*since)).collect();
-        for (_, id) in idle {
-            self.shared.counters[self.index].add(Stat::idle_kicks, 1);
-            self.close(id, Reason::Idle);
-        }
-    }
-
-    /// Closes the connections whose peers have not logged in for too long.
-    fn close_strangers(&mut self, now: Now) {
-        if self.shared.logins.authentication == Authentication::None {
-            return;
-        }
-        let strangers = self.connections.iter().enumerate().filter_map(|(index, connection)| {
-            let connection = connection.as_ref().filter(|it| !it.is_admitted())?;
-            (now.clock_ms - connection.since_ms >= LOGIN_MS).then_some(ConnectionId(index))
-        });
-        for id in strangers.collect::<Vec<_>>() {
-            self.close(id, Reason::Idle);
-        }
-    }
-
-    /// The connections that wait for their peers, and since when.
-    fn idle(&self) -> impl Iterator<Item = (u64, ConnectionId)> {
-        self.connections.iter().enumerate().filter_map(|(index, connection)| {
-            let connection = connection.as_ref()?;
-            let idle = connection.waits == Waits::Peer;
-            idle.then_some((connection.entry.active_ms(), ConnectionId(index)))
-        })
-    }
-
-    /// Closes a connection and gives its place back.
-    fn close(&mut self, id: ConnectionId, reason: Reason) {
-        if self.drop_connection(id, reason) {
-            self.shared.connections.open.fetch_sub(1, Relaxed);
-        }
-    }
-
-    /// Closes a connection; tells whether it was open.
-    fn drop_connection(&mut self, id: ConnectionId, reason: Reason) -> bool {
-        self.note(id, Some(reason));
-        let connection = self.connections.get_mut(id.0).and_then(Option::take);
-        let open = connection.is_some();
-        if let Some(connection) = connection {
-            if let Some(watcher) = &connection.watcher {
-                self.shared.watch.remove(watcher);
-            }
-            self.shared.buffered[self.index].note(connection.held, Held::default());
-            self.shared.roster.leave(self.index, connection.entry.descriptor);
-            self.driver.close(id);
-            self.mailboxes[self.index].leave();
-            self.held -= 1;
-        }
-        open
-    }
-
     fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection<E>> {
         self.connections.get_mut(id.0)?.as_mut()
-    }
-
-    /// Closes everything, but gives the sends that are under way a moment to finish.
-    fn finish(mut self, mut events: Vec<Event<Answers<E::Pin>>>) -> io::Result<()> {
-        for index in 0..self.connections.len() {
-            let id = ConnectionId(index);
-            let Some(connection) = self.connection(id) else { continue };
-            let sending = matches!(connection.waits, Waits::Sent | Waits::SentLast(_));
-            let owed = connection.answers.take();
-            let sent = owed.is_none_or(|out| self.send(id, out, Some(Reason::Shutdown)));
-            if sent && !sending {
-                self.close(id, Reason::Shutdown);
-            }
-        }
-        let deadline = Instant::now() + Duration::from_millis(STOP_GRACE_MS);
-        let mut patience = Duration::ZERO; // first those sends that are done at once
-        while self.held > 0 {
-            self.driver.wait(Some(patience), &mut events)?;
-
-            for event in events.drain(..) {
-                match event {
-                    Event::Sent(id, _) | Event::Failed(id) => self.close(id, Reason::Shutdown),
-                    Event::Received(_) | Event::Delayed(_) | Event::Woken => {}
-                }
-            }
-            patience = deadline.saturating_duration_since(Instant::now());
-            if patience.is_zero() {
-                break;
-            }
-        }
-        Ok(())
     }
 }

@@ -45,6 +45,9 @@ impl Settings {
             Authentication::Sasl if spoken != Protocols::Binary => {
                 "You cannot allow the ASCII protocol while using SASL."
             }
+            _ if self.listen.iter().any(|it| it.protocols.is_some_and(|own| own != spoken)) => {
+                "-l proto[...]: nobody could log in there"
+            }
             Authentication::Sasl if self.sasl_users.is_none() => {
                 "-S: no users: --sasl-users FILE, or the environment's MEMCACHED_SASL_PWDB"
             }

@@ -154,6 +154,7 @@ fn bad_command_lines_are_refused_in_one_clear_line() {
         ("-o modern=1", USAGE, "-o modern: takes no value"),
         ("-o modern,bogus=1,more", 1, "Illegal suboption \"bogus=1\""),
         ("-Z", USAGE, "-Z is not supported yet"),
+        ("-Y a -l proto[binary]:::1", USAGE, "-l proto[...]: nobody could log in there"),
         ("-Y a -U 1", USAGE, "Cannot enable UDP while peers have to log in."),
         ("-Y a -S", USAGE, "-S and -Y: peers log in by the binary or by the text protocol"),
         (
