@@ -196,7 +196,8 @@ fn commands() -> String {
          | command | opcodes | what it does |\n|---|---|---|\n"
     );
     for verb in VERBS {
-        let command = format!("{} {}", verb.word, verb.shape.syntax());
+        let word = if verb.word.is_empty() { "(binary only)" } else { verb.word };
+        let command = format!("{word} {}", verb.shape.syntax());
         let opcodes: Vec<_> = verb.opcodes.iter().map(opcode).collect();
         line(&mut out, &[code(command.trim()), opcodes.join(" "), about(verb.about)]);
     }

@@ -375,7 +375,8 @@ mod tests {
     #[test]
     fn every_word_and_opcode_finds_its_row() {
         for verb in VERBS {
-            assert_eq!(by_word(verb.word.as_bytes()), Some(verb), "{}", verb.word);
+            let found = by_word(verb.word.as_bytes());
+            assert_eq!(found, Some(verb).filter(|it| !it.word.is_empty()), "{}", verb.word);
             for opcode in verb.opcodes {
                 assert_eq!(by_opcode(opcode.code), Some((verb, *opcode)), "{opcode:?}");
             }

@@ -10,6 +10,7 @@ mod file;
 mod help;
 mod listen;
 mod login;
+mod not_yet;
 mod read;
 mod show;
 mod table;
@@ -26,7 +27,8 @@ use mcache_store::SizeLimit;
 use crate::failure::Failure;
 
 pub use listen::{ListenOn, Port};
-pub use table::{NOT_YET, NotYet, SETTINGS, Settings};
+pub use not_yet::{NOT_YET, NotYet};
+pub use table::{SETTINGS, Settings};
 
 /// The smallest item size limit (`-I`), in bytes, as memcached.
 const ITEM_SIZE_MIN: u64 = 1024;
