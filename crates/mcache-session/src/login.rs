@@ -49,6 +49,7 @@ pub(crate) struct Login {
 }
 
 /// What came of a peer's words.
+#[derive(Clone, Copy)]
 pub(crate) enum Said {
     /// So many bytes are done with.
     Consumed(usize),
@@ -86,7 +87,7 @@ impl Login {
             Line::NeedMore => Said::NeedMore,
             Line::Close => Said::Close(rest.len()),
             Line::Refused { error, size } => {
-                say::<E>(Outcome::Error(error), &style, out, context);
+                say::<E>(&Outcome::Error(error), &style, out, context);
                 Said::Consumed(size)
             }
             Line::Credentials { user, password, size } => {
@@ -109,7 +110,7 @@ impl Login {
             Decoded::NeedMore => Said::NeedMore,
             Decoded::Close => Said::Close(rest.len()),
             Decoded::Request { request: Request::Version, style, size } => {
-                say::<E>(Outcome::Version(mcache_base::MEMCACHED_LEVEL), &style, out, context);
+                say::<E>(&Outcome::Version(mcache_base::MEMCACHED_LEVEL), &style, out, context);
                 Said::Consumed(size)
             }
             Decoded::Request { request: Request::Sasl(step), style, size } => {
@@ -119,7 +120,7 @@ impl Login {
             Decoded::Request { style, .. }
             | Decoded::Body { style, .. }
             | Decoded::Refused { style, close: true, .. } => {
-                say::<E>(Outcome::Error(WireError::Unauthenticated), &style, out, context);
+                say::<E>(&Outcome::Error(WireError::Unauthenticated), &style, out, context);
                 Said::Close(rest.len())
             }
             Decoded::Refused { error, style, size, swallow, close: false } => {
@@ -127,7 +128,7 @@ impl Login {
                 if size > rest.len() as u64 && swallow <= LOGIN_MAX as u64 {
                     return Said::NeedMore;
                 }
-                say::<E>(Outcome::Error(error), &style, out, context);
+                say::<E>(&Outcome::Error(error), &style, out, context);
                 match usize::try_from(size).ok().filter(|size| *size <= rest.len()) {
                     Some(size) => Said::Consumed(size),
                     None => Said::Close(rest.len()),
@@ -147,12 +148,12 @@ impl Login {
     ) -> Said {
         let message = match *step {
             Sasl::Mechanisms => {
-                say::<E>(Outcome::Mechanisms(MECHANISMS), style, out, context);
+                say::<E>(&Outcome::Mechanisms(MECHANISMS), style, out, context);
                 return Said::Consumed(size);
             }
             Sasl::Begin { mechanism, message: [] } if is_spoken(mechanism) => {
                 self.begun = true;
-                say::<E>(Outcome::Challenge, style, out, context);
+                say::<E>(&Outcome::Challenge, style, out, context);
                 return Said::Consumed(size);
             }
             Sasl::Begin { mechanism, message } => is_spoken(mechanism).then_some(message),
@@ -197,10 +198,10 @@ impl Login {
         let Some(style) = self.answer.take() else { return };
         context.counters.add(Stat::auth_cmds, 1);
         if admitted {
-            say::<E>(Outcome::LoggedIn, &style, out, context);
+            say::<E>(&Outcome::LoggedIn, &style, out, context);
         } else {
             context.counters.add(Stat::auth_errors, 1);
-            say::<E>(Outcome::Error(WireError::LoginFailed), &style, out, context);
+            say::<E>(&Outcome::Error(WireError::LoginFailed), &style, out, context);
         }
     }
 }
@@ -218,10 +219,10 @@ fn unborrowed(style: &Style<'_>) -> Style<'static> {
 }
 
 fn say<E: StorageEngine>(
-    outcome: Outcome<ItemOf<'_, E>>,
+    outcome: &Outcome<ItemOf<'_, E>>,
     style: &Style<'_>,
     out: &mut Output<E::Pin>,
     context: &Context<'_, E>,
 ) {
-    Codec::encode(style, &outcome, context.now, out);
+    Codec::encode(style, outcome, context.now, out);
 }

@@ -154,14 +154,6 @@ fn bad_command_lines_are_refused_in_one_clear_line() {
         ("-o modern=1", USAGE, "-o modern: takes no value"),
         ("-o modern,bogus=1,more", 1, "Illegal suboption \"bogus=1\""),
         ("-Z", USAGE, "-Z is not supported yet"),
-        ("-Y a -l proto[binary]:::1", USAGE, "-l proto[...]: nobody could log in there"),
-        ("-Y a -U 1", USAGE, "Cannot enable UDP while peers have to log in."),
-        ("-Y a -S", USAGE, "-S and -Y: peers log in by the binary or by the text protocol"),
-        (
-            "-S --sasl-users a -B auto",
-            USAGE,
-            "You cannot allow the ASCII protocol while using SASL.",
-        ),
         ("--enable-ssl", USAGE, "--enable-ssl is not supported yet"),
         ("-o ext_path=/tmp/file:1g", USAGE, "-o ext_path is not supported yet"),
         ("-d=x", USAGE, "unexpected argument for option '-d': \"x\""),
@@ -171,6 +163,24 @@ fn bad_command_lines_are_refused_in_one_clear_line() {
         let failure = invoke(Habits::Mcache, line).expect_err(line);
         assert_eq!((failure.exit_code, failure.message.as_str()), (exit_code, message), "{line}");
         assert!(!failure.message.contains('\n'), "{line}");
+    }
+}
+
+#[test]
+fn nobody_gets_in_past_a_login() {
+    let rows = [
+        ("-Y a -l proto[binary]:::1", USAGE, "-l proto[...]: nobody could log in there"),
+        ("-Y a -U 1", USAGE, "Cannot enable UDP while peers have to log in."),
+        ("-Y a -S", USAGE, "-S and -Y: peers log in by the binary or by the text protocol"),
+        (
+            "-S --sasl-users a -B auto",
+            USAGE,
+            "You cannot allow the ASCII protocol while using SASL.",
+        ),
+    ];
+    for (line, exit_code, message) in rows {
+        let failure = invoke(Habits::Mcache, line).expect_err(line);
+        assert_eq!((failure.exit_code, failure.message.as_str()), (exit_code, message), "{line}");
     }
 }
 
