@@ -57,6 +57,11 @@ impl Class {
         Self(queue * TTL_CLASSES + ttl)
     }
 
+    /// The class that has this place.
+    pub(super) fn at(index: usize) -> Self {
+        Self(index)
+    }
+
     /// Its place among the classes.
     pub(super) fn index(self) -> usize {
         self.0
@@ -70,12 +75,7 @@ impl Class {
 
     /// The queue.
     pub(super) fn queue(self) -> usize {
-        Self::queue_at(self.0)
-    }
-
-    /// The queue of the class that has this place.
-    pub(super) fn queue_at(index: usize) -> usize {
-        index / TTL_CLASSES
+        self.0 / TTL_CLASSES
     }
 }
 
@@ -388,7 +388,8 @@ impl Access for SegmentAccess {
 }
 
 impl SegmentAccess {
-    fn remove(&mut self, key: Key<'_>, present: Present) -> Result<(), Unpublished> {
+    /// Takes an item out of the index if it still is what was seen.
+    pub(super) fn remove(&mut self, key: Key<'_>, present: Present) -> Result<(), Unpublished> {
         let engine = &*self.engine;
         let location = present.location;
         let region = engine.index.lock(key.hash);

@@ -32,6 +32,9 @@ const LIST_DIVISOR: usize = 16;
 const FRAGMENTS_FACTOR: usize = 2;
 const FRAGMENTS_MORE: usize = 4;
 
+/// A record's other fields and its key take less.
+const KEY_AND_FIELDS_MAX: usize = 320;
+
 /// Fewest bytes that are worth a fragment of their own at a segment's end.
 const FRAGMENT_MIN: usize = 256;
 
@@ -165,6 +168,11 @@ impl Arena {
     /// Longest value that is kept in its record; a longer one is cut into fragments.
     pub fn inline_max(&self) -> usize {
         (self.segment_size() / FRAGMENT_DIVISOR).max(1024)
+    }
+
+    /// Longest record of a value that is not cut, in bytes, and some.
+    pub fn short_record_max(&self) -> usize {
+        self.inline_max() + KEY_AND_FIELDS_MAX
     }
 
     /// The queue of a location's segment.
@@ -325,8 +333,9 @@ impl Arena {
         (location as usize) << self.granule_shift
     }
 
+    /// The location of what begins here.
     #[inline]
-    fn location(&self, offset: usize) -> Location {
+    pub fn location(&self, offset: usize) -> Location {
         (offset >> self.granule_shift) as Location
     }
 }
@@ -342,6 +351,11 @@ impl Open {
     #[inline]
     pub fn at(&self) -> usize {
         self.at
+    }
+
+    /// Bytes up to the segment's end.
+    pub fn rest(&self) -> usize {
+        self.end - self.at
     }
 
     /// How much data a fragment here could hold of `len`; `None` if it is not worth one.

@@ -166,6 +166,12 @@ impl Pool {
         inner.queues[queue].remove(at)
     }
 
+    /// The sum of `worth` over the full segments for which there is any.
+    pub fn total(&self, worth: impl Fn(SegmentId) -> Option<u32>) -> usize {
+        let inner = self.lock();
+        inner.queues.iter().flatten().filter_map(|&id| worth(id)).map(|worth| worth as usize).sum()
+    }
+
     /// The segments that hold items.
     pub fn in_use(&self) -> Vec<SegmentId> {
         let inner = self.lock();

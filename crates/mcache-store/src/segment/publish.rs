@@ -94,9 +94,12 @@ impl SegmentAccess {
             return Err(Refusal::TooLarge.into());
         }
         let forms = change.forms();
-        let claimed = self.claim(class, &forms);
-        if claimed.is_none() {
-            self.ensure(class, forms.size_range().1, now)?;
+        let mut claimed = self.claim(class, &forms);
+        if claimed.is_none()
+            && let Err(refusal) = self.ensure(class, forms.size_range().1, now)
+        {
+            claimed = self.claim_last(change, &forms, now);
+            claimed.ok_or(refusal)?;
         }
         let engine = &*self.engine;
         let (key, arena) = (change.key, &engine.arena);
@@ -153,6 +156,22 @@ impl SegmentAccess {
             self.take_out(dead, change.carries, now);
         }
         Ok((location, sequence))
+    }
+
+    /// A place for a record that found room nowhere else, where nothing may be evicted for it. What
+    /// a set replaces goes first if need be: a set that is refused takes it along anyway.
+    #[cold]
+    fn claim_last(&mut self, change: &Change<'_>, forms: &Forms, now: Now) -> Option<DeadPlace> {
+        if self.engine.evict {
+            return None;
+        }
+        let claimed = self.claim_part(forms);
+        if claimed.is_some() || !matches!(change.expected, Expected::Anything(_)) {
+            return claimed;
+        }
+        let present = self.look(change.key, now).0?;
+        self.remove(change.key, present).ok()?;
+        self.claim_part(forms)
     }
 
     /// Counts a record that was published, of `size` bytes and with `len` of value, if that is

@@ -16,7 +16,7 @@ use super::index::Location;
 use super::pool::Taker;
 use super::publish::is_near;
 use super::record::{Record, fragment_size};
-use super::recycle::Closed;
+use super::recycle::{Closed, REST_MIN};
 use super::upkeep::Sweep;
 use crate::eviction::{Candidate, QUEUES, SegmentPolicy, Standing, Verdict};
 use crate::observer::Evicted;
@@ -29,7 +29,10 @@ const ACTIVE_IDLE_MS_MAX: u64 = 60_000;
 const DEAD_SHARE_MIN: usize = 40;
 
 /// Without evictions, a segment is emptied if this share of it, in percent, is dead.
-const DEAD_SHARE_MIN_KEEPING: usize = 5;
+const DEAD_SHARE_MIN_KEEPING: usize = 2;
+
+/// Without evictions, none is emptied while less than this part of one is dead in all of these.
+const TOTAL_DIVISOR: usize = 16;
 
 /// Segments that are emptied at once for each that has memory beyond the limit.
 const WAYS_MAX: usize = 4;
@@ -197,20 +200,32 @@ impl SegmentStorageEngine {
         emptied
     }
 
+    /// Takes the segments that kept items are moved to for full, once `use_end` has found a use for
+    /// what each has left.
+    pub(super) fn fill_up(&self, mut use_end: impl FnMut(&mut Open)) {
+        let mut reclaimer = self.reclaimer();
+        for (queue, open) in reclaimer.open.iter_mut().enumerate() {
+            if let Some(mut full) = open.take_if(|open| open.rest() >= REST_MIN) {
+                use_end(&mut full);
+                self.pool.seal(full.id, queue);
+            }
+        }
+    }
+
     /// The segment to be emptied next: nobody judges the items of one that is worth emptying for
     /// what is dead in it.
     fn victim(&self, reclaimer: &mut Reclaimer, judge: Judge) -> Option<(SegmentId, Judge)> {
         let least = if self.evict { DEAD_SHARE_MIN } else { DEAD_SHARE_MIN_KEEPING };
         let size = self.arena.segment_size();
-        let dead = (judge != Judge::Hangman).then(|| {
-            self.pool.best(|id| {
-                let segment = self.arena.segment(id);
-                // What was never written is not dead: nothing is gained by moving a large item.
-                let dead = segment.written.load(Relaxed).saturating_sub(segment.live.load(Relaxed));
-                let dead = dead as usize;
-                (dead * 100 >= least * size && !self.arena.is_pinned(id)).then_some(dead as u32)
-            })
-        });
+        let worth = |id| {
+            let dead = self.gain(id);
+            (dead * 100 >= least * size && !self.arena.is_pinned(id)).then_some(dead as u32)
+        };
+        // Without evictions, what is dead is left where it is while all of it together is little:
+        // segments would be emptied for every store that is refused.
+        let is_enough = || self.evict || self.pool.total(worth) >= size / TOTAL_DIVISOR;
+        let is_asked = judge != Judge::Hangman && is_enough();
+        let dead = is_asked.then(|| self.pool.best(worth));
         // What the dead leave behind is moved, at worst with lists as long as what it frees: not if
         // something must be gained.
         if let Some(id) = dead.flatten() {
@@ -224,6 +239,19 @@ impl SegmentStorageEngine {
         let take = |queue| self.pool.remove(queue, choice.place, held);
         let others = (0..QUEUES).filter(|&queue| queue != choice.queue);
         std::iter::once(choice.queue).chain(others).find_map(take).map(|id| (id, judge))
+    }
+
+    /// Bytes that may be gained by emptying a segment and keeping all that is alive in it.
+    fn gain(&self, id: SegmentId) -> usize {
+        let segment = self.arena.segment(id);
+        let written = segment.written.load(Relaxed) as usize;
+        let dead = written.saturating_sub(segment.live.load(Relaxed) as usize);
+        // What was never written is not dead: nothing is gained by moving a large item. But where
+        // nothing is evicted, segments are also taken for full before they are.
+        match self.arena.segment_size() - written {
+            end if !self.evict && end > self.arena.short_record_max() => dead + end,
+            _ => dead,
+        }
     }
 
     /// The record that has the fragment at a location in its list, if any still has.

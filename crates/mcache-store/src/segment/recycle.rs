@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 
 use super::SegmentStorageEngine;
 use super::access::{Class, SegmentAccess};
-use super::arena::{Arena, POISON, SegmentId};
+use super::arena::{Arena, Open, POISON, SegmentId};
 use super::draft::{FILLER_MAX, write_filler};
 use super::epoch::Epochs;
 use super::index::Location;
@@ -48,6 +48,12 @@ const TRIES: usize = 4;
 
 /// Places that are passed by because of their epoch before the epochs are looked at again.
 const PASSES: u32 = 8;
+
+/// Times that a store which found no other room looks for a place that others do not look at.
+const PATIENCE: usize = 256;
+
+/// Bytes of a place's rest that is a place of its own.
+pub(super) const REST_MIN: usize = 48;
 
 /// Sizes, in granules of [`ALIGN`], that are told apart exactly; larger ones by 1/32.
 const EXACT: usize = 256;
@@ -154,6 +160,7 @@ impl DeadPlaces {
             self.begin_batch(slot);
         }
         self.ring[slot] = Slot { place, next: NONE };
+        self.epochs[slot / BATCH] = FILLING;
         let class = class_of(place.size as usize);
         let line = &mut self.lines[class];
         match line.last {
@@ -184,7 +191,20 @@ impl DeadPlaces {
                 self.take_first(class_of(size)); // the oldest of all is the oldest of its class
             }
         }
-        self.epochs[first / BATCH] = FILLING;
+    }
+
+    /// Ends the epoch of the places that were added last, although their batch is not full. It
+    /// ends anew for all of them when one more is added.
+    fn close_batch(&mut self, epochs: &Epochs) {
+        if !self.cursor.is_multiple_of(BATCH) {
+            self.epochs[self.cursor / BATCH] = epochs.advance();
+            self.news = true;
+        }
+    }
+
+    /// Whether there is a place of at least `least` bytes, free to be written to or not.
+    fn has(&self, least: usize) -> bool {
+        self.filled_from(class_of(least.min(FILLER_MAX))).is_some()
     }
 
     /// Bytes of the ring once it is used, and of the lists' ends.
@@ -296,7 +316,77 @@ impl SegmentAccess {
     }
 }
 
+impl SegmentAccess {
+    /// A dead place for a change that found room nowhere else: any that is large enough. What the
+    /// change does not need of it is another dead place. The caller holds nothing of the arena.
+    #[cold]
+    pub(super) fn claim_part(&mut self, forms: &Forms) -> Option<DeadPlace> {
+        let engine = self.engine.clone();
+        let arena = &engine.arena;
+        let size_in = |place: &DeadPlace| {
+            let at = arena.offset(place.location);
+            arena.rounded(forms.of(|| arena.base_of(place.location)).size_at(at))
+        };
+        let fits = |place: &DeadPlace| size_in(place) <= place.size as usize;
+        let (least, _) = forms.size_range();
+        engine.fill_up(|open| self.dead_places.add(engine.end_of(open), &engine.epochs));
+        for class in 0..self.open.len() {
+            if let Some(open) = self.open[class].as_mut().filter(|open| open.rest() >= least) {
+                self.dead_places.add(engine.end_of(open), &engine.epochs);
+                self.give_up(Class::at(class));
+            }
+        }
+        self.dead_places.close_batch(&engine.epochs);
+        for _ in 0..PATIENCE {
+            if !self.dead_places.has(least) {
+                return None;
+            }
+            self.member.begin(&engine.epochs);
+            match self.dead_places.take((least, FILLER_MAX), &engine.epochs, fits) {
+                Some(place) if engine.seize(&place, arena.queue_of(place.location)) => {
+                    let (used, rest) = engine.split(place, size_in(&place));
+                    if let Some(rest) = rest {
+                        self.dead_places.add(rest, &engine.epochs);
+                    }
+                    return Some(used);
+                }
+                Some(_) => {}
+                None => std::thread::yield_now(), // others still look at it
+            }
+        }
+        None
+    }
+}
+
 impl SegmentStorageEngine {
+    /// Makes two of a place whose segment counts the caller among its writers: one of `size`
+    /// bytes, and one of the rest if that is worth it.
+    #[allow(unsafe_code)]
+    fn split(&self, place: DeadPlace, size: usize) -> (DeadPlace, Option<DeadPlace>) {
+        let rest = place.size as usize - size;
+        if rest < REST_MIN {
+            return (place, None);
+        }
+        let at = self.arena.offset(place.location) + size;
+        // SAFETY: as for `Held::prepare`; until that is called, what stands at the place's
+        // beginning is of the whole place's size.
+        unsafe { write_filler(self.arena.memory(), at, rest) };
+        let rest = DeadPlace { location: self.arena.location(at), size: rest as u32, ..place };
+        (DeadPlace { size: size as u32, ..place }, Some(rest))
+    }
+
+    /// Makes a dead place of what an open segment has left, or of as much as one can have. The
+    /// segment's end is the caller's alone.
+    #[allow(unsafe_code)]
+    fn end_of(&self, open: &mut Open) -> DeadPlace {
+        let size = open.rest().min(FILLER_MAX);
+        let segment = self.arena.segment(open.id);
+        // SAFETY: the bytes up to the segment's end belong to whoever fills it.
+        unsafe { write_filler(self.arena.memory(), open.at(), size) };
+        let life = segment.life.load(Acquire);
+        DeadPlace { location: open.advance(&self.arena, size), life, size: size as u32 }
+    }
+
     /// The place that a record will leave. It stands in the index and its region is locked.
     pub(super) fn place_of(&self, location: Location, record: &Record<'_>) -> DeadPlace {
         let segment = self.arena.segment(self.arena.segment_of(location));

@@ -73,7 +73,7 @@ impl SegmentAccess {
         let mut any = false;
         for (class, open) in self.open.iter_mut().enumerate() {
             if let Some(open) = open.take() {
-                let queue = Class::queue_at(class);
+                let queue = Class::at(class).queue();
                 self.engine.pool.seal_if_own(open.id, queue, &self.member);
                 any = true;
             }
@@ -87,7 +87,11 @@ impl SegmentAccess {
     fn gather(&mut self) -> Gathered {
         let pool = &self.engine.pool;
         if !self.engine.evict {
-            return Gathered::Nothing; // what was sealed half full could not be used any more
+            // What this thread fills itself it has other uses for, see `claim_part`.
+            return match pool.seal_of_resting(&self.engine.arena) {
+                true => Gathered::Some,
+                false => Gathered::Nothing,
+            };
         }
         if pool.seal_of_resting(&self.engine.arena) | self.give_up_all() {
             return Gathered::Some;
