@@ -390,7 +390,22 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_meets_everything_while_the_region_grows() {
+    fn a_walk_meets_each_once_while_none_is_added() {
+        for items in (7_000..9_000).step_by(61) {
+            let index = index(1, 4096);
+            (1..=items).for_each(|number| insert(&index, number).unwrap());
+            let (mut found, mut next) = (Vec::new(), Some(0));
+            while let Some(within) = next {
+                next = index.lock_region(0).part(within, 24, &mut found);
+                while index.lock_region(0).shrink(&Numbers) {}
+            }
+            found.sort_unstable();
+            assert!(found.iter().copied().eq(1..=items), "of {items}");
+        }
+    }
+
+    #[test]
+    fn a_walk_meets_nearly_everything_while_the_region_grows() {
         let index = index(1, 4096);
         (1..=8_000).for_each(|number| insert(&index, number).unwrap());
         let (mut found, mut next, mut number) = (Vec::new(), Some(0), 8_001);

@@ -60,12 +60,20 @@ impl Locked<'_> {
         self.begin_growing()
     }
 
-    /// Goes on with a sweep that is under way, or gives buckets back if far more are there than the
-    /// items need. Does a part of it; returns whether there is more to do.
+    /// Gives buckets back if far more are there than the items need. Does a part of it; returns
+    /// whether there is more to do.
+    ///
+    /// A region that grows and keeps its items is left as it is until more come: who walks over
+    /// items while none is added meets each of them once.
     pub fn shrink(&self, hashes: &impl Hashes) -> bool {
         for _ in 0..STEPS_OF_UPKEEP {
-            if !self.region().mapping().is_moving() {
+            let mapping = self.region().mapping();
+            if !mapping.is_moving() {
                 return self.begin_shrinking();
+            }
+            let is_spacious = f64::from(self.items()) < slots(mapping.low) * LOAD_MIN;
+            if !is_spacious && !self.region().shrinking.load(Relaxed) {
+                return false;
             }
             if !self.step(hashes) {
                 return false;
