@@ -177,7 +177,7 @@ impl<E: StorageEngine> Session<E> {
                 return Served { consumed, next: Next::Send };
             }
             let rest = input.get(consumed..).unwrap_or_default();
-            if rest.is_empty() && !matches!(self.state, State::Dump(_)) {
+            if rest.is_empty() && !self.goes_on() {
                 return Served { consumed, next: Next::Receive(self.awaited()) };
             }
             // A key list is one request: torn between turns, its answers could not be taken back.
@@ -470,6 +470,15 @@ impl<E: StorageEngine> Session<E> {
         let skipped = left.min(available as u64);
         self.swallow(left - skipped);
         Step::Consumed(skipped as usize)
+    }
+
+    /// Whether there is something to do or to wait for although no bytes have arrived.
+    fn goes_on(&self) -> bool {
+        match &self.state {
+            State::Dump(_) => true,
+            State::Login(login) => login.is_at_court(),
+            State::Command | State::Value(_) | State::Skip(_) => false,
+        }
     }
 
     /// What the next bytes belong to.

@@ -73,6 +73,14 @@ fn text_is_served_after_a_login() {
         client.ask(b"set k 0 0 7\r\nfoo bar\r\nget k\r\n", b"STORED\r\nEND\r\n");
         client.ask(b"set k 0 0 2\r\nhi\r\nget k\r\n", b"STORED\r\nVALUE k 0 2\r\nhi\r\nEND\r\n");
 
+        // What is answered before it is still being sent while the login is judged.
+        let mut hasty = Client::connect(&serving);
+        hasty.ask(
+            b"get k\r\nset k 0 0 7\r\nfoo bad\r\nset k 0 0 7\r\nfoo bar\r\n",
+            b"CLIENT_ERROR unauthenticated\r\nCLIENT_ERROR authentication failure\r\nSTORED\r\n",
+        );
+        hasty.ask(b"get nothing\r\n", b"END\r\n");
+
         let mut slow = Client::connect(&serving);
         for byte in b"set k 0 0 11\r\nbaaaz qu:ux\r" {
             slow.0.write_all(&[*byte]).unwrap();
