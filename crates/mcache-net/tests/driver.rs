@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mcache_base::Outgoing;
-use mcache_base::limits::SLICES_PER_SEND;
+use mcache_base::limits::{LENT_BUFFERS_FIRST, RECEIVED_AHEAD_MAX, SLICES_PER_SEND};
 use mcache_net::uring::Sizes;
 use mcache_net::{ConnectionId, Driver, EpollDriver, Event, Received, Send, UringDriver, Wake};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
@@ -110,6 +110,35 @@ fn what_io_uring_received_ahead_is_counted_and_no_more_than_a_buffer_while_memor
     peer.shutdown(Shutdown::Write).unwrap();
     assert_eq!(receive_all(&mut driver, id, 100), said[3 * 16..]);
     assert_eq!(driver.received_ahead(id), 0);
+}
+
+#[test]
+fn what_io_uring_receives_of_a_flood_stays_in_bounds() {
+    let sizes = Sizes::default();
+    let once = usize::from(LENT_BUFFERS_FIRST) * sizes.buffer_len;
+    let Some(mut driver) = uring(sizes) else { return };
+    let (id, peer) = connect_one(&mut driver);
+    let said: Vec<u8> = (0..8 << 20).map(|n| (n >> 10) as u8).collect();
+    let sender = {
+        let (mut peer, said) = (peer.try_clone().unwrap(), said.clone());
+        thread::spawn(move || {
+            peer.write_all(&said).unwrap();
+            peer.shutdown(Shutdown::Write).unwrap();
+        })
+    };
+    let (mut heard, mut buffer) = (Vec::new(), vec![0; 1000]);
+    let deadline = Instant::now() + PATIENCE;
+    while heard.len() < said.len() {
+        driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+        assert!(driver.received_ahead(id) <= RECEIVED_AHEAD_MAX + once);
+        // A little at a time: so most of it waits.
+        if let Received::Bytes(count) = driver.receive(id, &mut buffer) {
+            heard.extend_from_slice(&buffer[..count]);
+        }
+        assert!(Instant::now() < deadline, "{} of {} bytes", heard.len(), said.len());
+    }
+    assert!(heard == said, "other bytes, or in another order");
+    sender.join().unwrap();
 }
 
 fn queue(bytes: &[u8]) -> Queue {

@@ -1,13 +1,12 @@
 //! What the process may do: whom it runs as, and how much of the system it may take.
 
-use std::ffi::CString;
 use std::fs;
 use std::io;
 
 use mcache_store::SegmentStorageEngine;
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
-use nix::unistd::{Uid, User, geteuid, getuid, initgroups, setgid, setuid};
+use nix::unistd::{Uid, User, geteuid, getuid, setgid, setgroups, setuid};
 use rustix::mm::{MlockAllFlags, mlockall};
 
 use crate::failure::{Failure, NO_USER};
@@ -48,10 +47,9 @@ fn become_user(settings: &Settings) -> Result<(), Failure> {
         .ok()
         .flatten()
         .ok_or_else(|| Failure::new(NO_USER, format!("can't find the user {name} to switch to")))?;
-    let c_name = CString::new(name).map_err(|_| Failure::usage("-u: a byte 0 in the name"))?;
-    match initgroups(&c_name, user.gid) {
+    match setgroups(&[]) {
         // Not allowed to: so the process had few rights from the beginning.
-        Err(Errno::EPERM) => tracing::warn!("could not take up the groups of {name}"),
+        Err(Errno::EPERM) => tracing::warn!("could not give up supplementary groups"),
         Err(error) => {
             return Err(Failure::system(format!("failed to drop supplementary groups: {error}")));
         }

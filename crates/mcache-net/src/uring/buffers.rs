@@ -6,7 +6,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
-use mcache_base::limits::LENT_BUFFERS_FIRST;
+use mcache_base::limits::{LENT_BUFFERS_FIRST, RECEIVED_AHEAD_MAX};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use super::Sizes;
@@ -58,10 +58,13 @@ impl Buffers {
         Ok(buffers)
     }
 
-    /// Lends twice as many as before, as far as there are so many: the kernel found none. It
-    /// takes them in turn, so that all that were ever lent have memory.
-    pub(super) fn lend_more(&mut self) {
-        self.lend_up_to(self.unused.saturating_mul(2));
+    /// Lends twice as many as before, as far as there are so many: the kernel found none for
+    /// `receivers` connections. It takes them in turn, so that all that were ever lent have
+    /// memory; so few that send much do not get more, what they send can wait in the socket.
+    pub(super) fn lend_more(&mut self, receivers: usize) {
+        if receivers * (RECEIVED_AHEAD_MAX / self.len) >= usize::from(self.unused) {
+            self.lend_up_to(self.unused.saturating_mul(2));
+        }
     }
 
     fn lend_up_to(&mut self, count: u16) {
@@ -198,6 +201,7 @@ impl Inbox {
         let kept = self.kept.get_or_insert_default();
         kept.bytes.drain(..kept.taken);
         kept.taken = 0;
+        kept.bytes.reserve_exact(self.len - kept.bytes.len());
         let mut at = self.first;
         while at != NONE {
             let from = if at == self.first { self.taken as usize } else { 0 };

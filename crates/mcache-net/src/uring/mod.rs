@@ -142,7 +142,7 @@ impl<O: Outgoing> UringDriver<O> {
             return;
         }
         let socket = Fd(socket.as_raw_fd());
-        if slot.expects_much {
+        if slot.expects_much || slot.floods {
             let entry = opcode::PollAdd::new(socket, libc::POLLIN as u32).build();
             self.ring.push_plain(entry.user_data(RECEIVE | connection.0 as u64));
             slot.receiving = Receiving::Polled;
@@ -291,6 +291,7 @@ impl<O: Outgoing> UringDriver<O> {
     /// those that let too much come together.
     fn collect_buffers(&mut self) {
         let mut filled = std::mem::take(&mut self.filled);
+        let receivers = filled.len();
         let most = if self.saves { 0 } else { RECEIVED_AHEAD_MAX };
         for connection in filled.drain(..) {
             let Some(slot) = self.slots.get_mut(connection.0) else { continue };
@@ -298,17 +299,24 @@ impl<O: Outgoing> UringDriver<O> {
                 continue;
             }
             slot.inbox.keep(&mut self.buffers);
-            if slot.inbox.len() >= most && slot.receiving == Receiving::On {
+            if slot.inbox.len() < most {
+                continue;
+            }
+            slot.floods = !self.saves;
+            if slot.receiving == Receiving::On {
                 slot.receiving = Receiving::Stopping;
                 self.cancel(RECEIVE | connection.0 as u64);
             }
         }
         self.filled = filled;
         if !self.starved.is_empty() {
-            self.buffers.lend_more();
+            self.buffers.lend_more(receivers);
         }
         for connection in std::mem::take(&mut self.starved) {
-            self.receive_on(connection);
+            // One that has much goes on when that is taken.
+            if self.slots.get(connection.0).is_some_and(|slot| slot.inbox.len() <= most) {
+                self.receive_on(connection);
+            }
         }
     }
 }

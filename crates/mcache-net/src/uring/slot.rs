@@ -14,6 +14,9 @@ pub(super) struct Slot {
     pub(super) inbox: Inbox,
     /// Much is to come: it stays in the socket until somebody takes it.
     pub(super) expects_much: bool,
+    /// More came than was taken, again: what is still to come stays in the socket as well, until
+    /// the socket is empty.
+    pub(super) floods: bool,
     /// Bytes may be in the socket, for which the kernel does not wait.
     pub(super) readable: bool,
     /// The place of the send under way.
@@ -47,6 +50,7 @@ impl Slot {
             match recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
                 Ok((count @ 1.., _)) => {
                     self.readable = count == buffer.len();
+                    self.floods &= self.readable;
                     return count;
                 }
                 Err(Errno::INTR) => continue,
@@ -66,6 +70,7 @@ impl Default for Slot {
             receiving: Receiving::Off,
             inbox: Inbox::EMPTY,
             expects_much: false,
+            floods: false,
             readable: false,
             sending: None,
             ended: false,

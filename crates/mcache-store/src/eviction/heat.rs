@@ -139,7 +139,7 @@ impl Heat {
     /// What is left of heat after so many bytes written.
     fn decay(&mut self, age: u64) -> f64 {
         if self.decay.0 != age {
-            self.decay = (age, (-(age as f64) / self.capacity / HALF_LIFE).exp2());
+            self.decay = (age, libm::exp2(-(age as f64) / self.capacity / HALF_LIFE));
         }
         self.decay.1
     }
@@ -206,7 +206,7 @@ impl Admission for Shared {
             self.credit.fetch_add(credit, Relaxed);
         }
         self.returned.fetch_add(size as u64, Relaxed);
-        let left = scale::heat(ghost.heat) * (-ghost.age / HALF_LIFE).exp2();
+        let left = scale::heat(ghost.heat) * libm::exp2(-ghost.age / HALF_LIFE);
         let number = self.returns.fetch_add(1, Relaxed);
         let bits = (hash ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let heat = scale::level(1.0 + left, scale::fraction(bits));

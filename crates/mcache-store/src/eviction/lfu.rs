@@ -71,7 +71,7 @@ impl SegmentPolicy for SegmentLfu {
 
     fn judge(&mut self, candidate: &Candidate) -> Verdict {
         let Standing { frequency, heat, .. } = candidate.standing;
-        let left = (-(candidate.age as f64) / self.capacity / HALF_LIFE).exp2();
+        let left = libm::exp2(-(candidate.age as f64) / self.capacity / HALF_LIFE);
         let used = scale::heat(heat) * left + f64::from(frequency);
         match self.threshold.admits(used) {
             true => {

@@ -35,7 +35,7 @@ impl Threshold {
         let segments = view.capacity as f64 / view.segment_size as f64;
         self.streak = if kept > KEPT_TOO_MUCH { self.streak + 1.0 } else { 0.0 };
         let steps = 1.0 + self.streak * STRETCH / segments;
-        self.value *= (self.gain * steps * (kept - self.keep)).exp();
+        self.value *= libm::exp(self.gain * steps * (kept - self.keep));
         self.value = self.value.clamp(f64::MIN_POSITIVE, f64::MAX);
     }
 
