@@ -55,6 +55,8 @@ pub const FIGURES: &[Figure] = &[
         "Connections closed because serving them hit a bug: anything but 0 is worth a report."),
     of_host("idle_kicks", Kind::Counter, "connections",
         "Connections closed because they were idle, by `--timeout` or to make room for others."),
+    of_host("framing_errors", Kind::Counter, "requests",
+        "Stores whose length or line end was wrong, so that what had arrived was thrown away."),
     of_engine("segment_size", Kind::Gauge, "bytes",
         "Bytes of a segment, the unit in which memory is taken, evicted and given back."),
     of_engine("segments_allowed", Kind::Gauge, "segments",

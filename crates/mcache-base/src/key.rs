@@ -1,5 +1,10 @@
 //! A key with its hash: hashed once, by the engine that owns the secret.
 
+/// Whether a key can stand in a line of text as it is: nothing in it would end a word or the line.
+pub fn fits_line(key: &[u8]) -> bool {
+    !key.iter().any(|byte| byte.is_ascii_control() || *byte == b' ')
+}
+
 /// A key on its way through the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key<'k> {

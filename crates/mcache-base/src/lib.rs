@@ -19,7 +19,7 @@ pub mod time;
 pub use class_stats::{ClassCounters, ClassStat};
 pub use counters::Counters;
 pub use item::{Item, ItemView, Pin};
-pub use key::Key;
+pub use key::{Key, fits_line};
 pub use outgoing::Outgoing;
 pub use stats::Stat;
 pub use time::{Expiry, Now};

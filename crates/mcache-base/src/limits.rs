@@ -16,6 +16,10 @@ pub const META_TOKENS_MAX: usize = 20;
 /// Longest opaque token of a meta command, its letter included.
 pub const OPAQUE_MAX: usize = 32;
 
+/// Bytes that are thrown away because nobody can tell where in them the next command begins: more
+/// that have arrived close the connection.
+pub const UNFRAMED_MAX: usize = 1 << 20;
+
 /// Largest `<bytes>` a storage command may announce: 2^31 - 3, so that it fits memcached's int
 /// with its line end. A larger one is refused and its data is not swallowed.
 pub const VALUE_LEN_MAX: u64 = (1 << 31) - 3;

@@ -166,11 +166,13 @@ impl<E: StorageEngine> Connection for Talk<E> {
         let mut out = Output::default();
         while !self.closed {
             let served = self.session.serve(&self.pending, &mut out, &mut context);
+            let last = self.pending.last().copied();
             self.pending.drain(..served.consumed);
             drain(&mut out, &mut self.answers);
             match served.next {
                 Next::Receive(_) => return,
                 Next::Turn | Next::Send => {}
+                Next::Discard => self.session.go_on(last),
                 Next::Watch(_) => self.answers.extend_from_slice(b"OK\r\n"),
                 Next::Close | Next::Abort | Next::Login => self.closed = true,
             }
@@ -263,6 +265,10 @@ impl Host for Quiet {
 
     fn flush_allowed(&self) -> bool {
         self.flush_allowed
+    }
+
+    fn goes_on_unframed(&self) -> bool {
+        true
     }
 
     fn stop(&self) {}

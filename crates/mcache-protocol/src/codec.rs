@@ -80,6 +80,11 @@ impl Codec {
         self.text.step_over(get)
     }
 
+    /// Throws away what is still to come of the line that the bytes so far have ended in.
+    pub fn skip_rest_of_line(&mut self) {
+        self.text.skip_rest_of_line();
+    }
+
     /// Whether the last request was one of a list that goes on: its answers are one answer, and
     /// an error takes back what the list has answered so far.
     #[inline]

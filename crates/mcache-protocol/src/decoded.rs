@@ -49,11 +49,31 @@ pub enum Decoded<'b> {
         style: Style<'b>,
         /// Bytes of the request that have arrived and are done with.
         size: usize,
-        /// Bytes after those that belong to the request and are to be thrown away.
-        swallow: u64,
-        /// Close the connection after the answer.
-        close: bool,
+        /// Where the next request begins.
+        resume: Resume,
     },
     /// Close without an answer: HTTP, an endless line, an unknown protocol.
     Close,
+}
+
+/// Where the next request begins after one that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Behind `body` bytes of data and `tail` bytes of line end, which are to be thrown away.
+    Behind {
+        /// Bytes of data.
+        body: u64,
+        /// Bytes of line end after the data.
+        tail: usize,
+    },
+    /// Nobody can tell, as the length of its data is unknown: what has arrived is to be thrown
+    /// away, or a part of it would be taken for commands.
+    Anew,
+    /// Nowhere: the connection is to be closed after the answer.
+    Never,
+}
+
+impl Resume {
+    /// Right behind the request.
+    pub const AT_ONCE: Self = Self::Behind { body: 0, tail: 0 };
 }

@@ -23,7 +23,7 @@ pub mod verbs;
 
 pub use ahead::{Ahead, Plain, PlainGet, PlainSet};
 pub use codec::{Codec, Protocols};
-pub use decoded::{Decoded, KeyScratch};
+pub use decoded::{Decoded, KeyScratch, Resume};
 pub use meta::encode_key;
 pub use outcome::{Outcome, StatLine, WireError};
 pub use output::Output;

@@ -9,7 +9,8 @@ use mcache_base::operation::{
 use mcache_base::{Expiry, Item, Now, Outgoing, Pin};
 use mcache_protocol::style::BinaryStyle;
 use mcache_protocol::{
-    Codec, Decoded, KeyScratch, Outcome, Output, Protocols, Request, StatLine, Style, WireError,
+    Codec, Decoded, KeyScratch, Outcome, Output, Protocols, Request, Resume, StatLine, Style,
+    WireError,
 };
 
 const NOW: Now = Now { clock_ms: 5_000, unix: 1_800_000_000 };
@@ -201,7 +202,7 @@ fn every_byte_but_the_last_asks_for_more() {
 /// The answer to a frame whose end nobody can tell for sure.
 fn closing(opcode: u8, error: WireError) -> Decoded<'static> {
     let style = Style::Binary(style(opcode));
-    Decoded::Refused { error, style, size: HEADER_LEN, swallow: 0, close: true }
+    Decoded::Refused { error, style, size: HEADER_LEN, resume: Resume::Never }
 }
 
 #[test]
@@ -217,8 +218,7 @@ fn unknown_opcodes_are_answered_and_their_bodies_skipped() {
                 error: WireError::UnknownCommand,
                 style: Style::Binary(style(opcode)),
                 size: HEADER_LEN,
-                swallow: u64::from(body_len),
-                close: false,
+                resume: Resume::Behind { body: u64::from(body_len), tail: 0 },
             };
             assert_eq!(decoded, expected);
         });

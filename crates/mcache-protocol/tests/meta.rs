@@ -9,7 +9,7 @@ use mcache_protocol::style::{MetaCommand, MetaStyle};
 use mcache_protocol::{Codec, Decoded, Outcome, Request, Style, WireError};
 
 mod common;
-use common::{Fixture, NOW, encode, hit, item, scratch};
+use common::{ANEW, Fixture, NOW, encode, hit, item, resume, scratch};
 
 /// Decodes `line` and shows the answer; before its last byte has come there is none.
 fn decode<T>(line: &str, show: impl FnOnce(Decoded<'_>) -> T) -> T {
@@ -178,11 +178,11 @@ fn mistakes() {
         ("ma k M\r\n", BadCountMode, 0),
         ("ma k MX\r\n", BadCountMode, 0),
         (&format!("ma k O{opaque}\r\n"), OpaqueTooLong, 0),
-        ("ms k\r\n", BadFormat, 0),
-        ("ms k x\r\n", BadFormat, 0),
-        ("ms k -1\r\n", BadFormat, 0),
-        ("ms k 2147483646\r\n", BadFormat, 0),
-        ("ms k 2 \u{1}\r\n", BadFormat, 0),
+        ("ms k\r\n", BadFormat, ANEW),
+        ("ms k x\r\n", BadFormat, ANEW),
+        ("ms k -1\r\n", BadFormat, ANEW),
+        ("ms k 2147483646\r\n", BadFormat, ANEW),
+        ("ms k 2 \u{1}\r\n", BadFormat, ANEW),
         ("ms k 2 MX\r\n", BadStoreMode, 4),
         ("ms k 2 M\r\n", BadStoreMode, 4),
         ("ms k 2 Tx q\r\n", BadToken, 4),
@@ -192,11 +192,10 @@ fn mistakes() {
         (&format!("ms {long_key} 2\r\n"), BadFormat, 4),
     ] {
         decode(line, |decoded| {
-            let Decoded::Refused { error: said, style, size, swallow: data, close } = decoded
-            else {
+            let Decoded::Refused { error: said, style, size, resume: next } = decoded else {
                 panic!("{line:?} is {decoded:?}");
             };
-            assert_eq!((said, size, data, close), (error, line.len(), swallow, false), "{line:?}");
+            assert_eq!((said, size, next), (error, line.len(), resume(swallow)), "{line:?}");
             let text = encode(style, &Outcome::Error(error));
             assert_eq!(text, format!("{}\r\n", error.text()), "errors are always said");
         });
@@ -219,6 +218,7 @@ fn hits() {
     let found = || hit(item(b"key", b"value"));
     let created = || Hit { created: true, won: true, ..touched() };
     let binary = || hit(Fixture { binary_key: true, ..item(b"foo", b"v") });
+    let unfit = || hit(item(b"a\r\nb", b"v"));
     for (line, hit, expected) in [
         ("mg key", found(), "HD\r\n"),
         ("mg key v", found(), "VA 5\r\nvalue\r\n"),
@@ -237,6 +237,8 @@ fn hits() {
         // How the item was stored decides, not how it was asked for.
         ("mg foo k", binary(), "HD kZm9v b\r\n"),
         ("mg a2V5 b k", found(), "HD kkey\r\n"),
+        // But a key that would break the line is never said as it is.
+        ("mg YQ0KYg== b k", unfit(), "HD kYQ0KYg== b\r\n"),
         ("mg k s", Hit { won: true, stale: true, ..found() }, "HD s5 X W\r\n"),
         ("mg k", Hit { token_sent: true, stale: true, ..found() }, "HD Z X\r\n"),
         ("me key", found(), "ME key exp=-1 la=3 cas=99 fetch=yes cls=2 size=100\r\n"),

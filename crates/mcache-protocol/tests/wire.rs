@@ -9,7 +9,7 @@ use mcache_protocol::style::{TextHit, TextStyle};
 use mcache_protocol::{Codec, Decoded, Outcome, Protocols, Request, StatLine, Style, WireError};
 
 mod common;
-use common::{encode, hit, item, scratch};
+use common::{ANEW, encode, hit, item, resume, scratch};
 
 const LOUD: TextStyle = TextStyle { noreply: false, hit: TextHit::Touched };
 const MUTE: TextStyle = TextStyle { noreply: true, hit: TextHit::Touched };
@@ -27,7 +27,7 @@ fn fetch(key: &str, touch: Option<i64>) -> Request<'_> {
 }
 
 fn refused(error: WireError, style: TextStyle, size: usize, swallow: u64) -> Decoded<'static> {
-    Decoded::Refused { error, style: Style::Text(style), size, swallow, close: false }
+    Decoded::Refused { error, style: Style::Text(style), size, resume: resume(swallow) }
 }
 
 /// `line` is decoded to `expected`, and to nothing before its last byte has come.
@@ -182,13 +182,13 @@ fn mistakes() {
         ("incr noreply\r\n", BadFormat, LOUD, 0),
         ("delete\r\n", BadFormat, LOUD, 0),
         ("verbosity\r\n", BadFormat, LOUD, 0),
-        ("set k 0 0 noreply\r\n", BadFormat, LOUD, 0),
-        // A length that is none: its data cannot be swallowed.
-        ("set k 0 0\r\n", BadFormat, LOUD, 0),
-        ("set k 0 0 -1\r\n", BadFormat, LOUD, 0),
-        ("set k 0 0 +1 noreply\r\n", BadFormat, LOUD, 0),
-        ("set k 0 0 2147483646\r\n", BadFormat, LOUD, 0),
-        ("set k 0 0 99999999999999999999\r\n", BadFormat, LOUD, 0),
+        ("set k 0 0 noreply\r\n", BadFormat, LOUD, ANEW),
+        // A length that is none: nobody can tell where its data ends.
+        ("set k 0 0\r\n", BadFormat, LOUD, ANEW),
+        ("set k 0 0 -1\r\n", BadFormat, LOUD, ANEW),
+        ("set k 0 0 +1 noreply\r\n", BadFormat, LOUD, ANEW),
+        ("set k 0 0 2147483646\r\n", BadFormat, LOUD, ANEW),
+        ("set k 0 0 99999999999999999999\r\n", BadFormat, LOUD, ANEW),
         // Any other mistake swallows the data, and noreply is honoured.
         ("set k x 0 3\r\n", BadFormat, LOUD, 5),
         ("set k -1 0 3 noreply\r\n", BadFormat, MUTE, 5),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use mcache_base::limits::CACHEDUMP_MAX;
-use mcache_base::{ItemView, Now, Pin, slab_class};
+use mcache_base::{ItemView, Now, Pin, fits_line, slab_class};
 use mcache_protocol::{
     BinaryStyle, Codec, Outcome, Output, StatLine, Style, TextStyle, encode_key,
 };
@@ -236,5 +236,5 @@ fn push_cached(item: &ItemView<'_>, now: Now, lines: &mut Vec<u8>) {
 
 /// Whether a key cannot stand in a line as it is.
 fn is_binary(item: &ItemView<'_>) -> bool {
-    item.binary_key || item.key.iter().any(|byte| byte.is_ascii_control() || *byte == b' ')
+    item.binary_key || !fits_line(item.key)
 }

@@ -43,6 +43,10 @@ pub trait Host: Sync {
     /// Whether watch is allowed.
     fn watch_allowed(&self) -> bool;
 
+    /// Notes that a peer's next command could not be told from its data. Whether the conversation
+    /// goes on with what it sends after that; otherwise its connection is closed.
+    fn goes_on_unframed(&self) -> bool;
+
     /// Stops the server: answers that are owed are still sent.
     fn stop(&self);
 

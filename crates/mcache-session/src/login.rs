@@ -8,7 +8,7 @@ use mcache_base::limits::LOGIN_MAX;
 use mcache_protocol::request::Sasl;
 use mcache_protocol::text::{Login as Line, decode_login};
 use mcache_protocol::{BinaryStyle, Codec, Decoded, Outcome, Output, Request, Style, TextStyle};
-use mcache_protocol::{KeyScratch, WireError};
+use mcache_protocol::{KeyScratch, Resume, WireError};
 use mcache_store::StorageEngine;
 use zeroize::Zeroizing;
 
@@ -119,13 +119,13 @@ impl Login {
             // Nor is it told what else is wrong with its request.
             Decoded::Request { style, .. }
             | Decoded::Body { style, .. }
-            | Decoded::Refused { style, close: true, .. } => {
+            | Decoded::Refused { style, resume: Resume::Never | Resume::Anew, .. } => {
                 say::<E>(&Outcome::Error(WireError::Unauthenticated), &style, out, context);
                 Said::Close(rest.len())
             }
-            Decoded::Refused { error, style, size, swallow, close: false } => {
-                let size = size as u64 + swallow;
-                if size > rest.len() as u64 && swallow <= LOGIN_MAX as u64 {
+            Decoded::Refused { error, style, size, resume: Resume::Behind { body, .. } } => {
+                let size = size as u64 + body;
+                if size > rest.len() as u64 && body <= LOGIN_MAX as u64 {
                     return Said::NeedMore;
                 }
                 say::<E>(&Outcome::Error(error), &style, out, context);

@@ -81,8 +81,10 @@ impl Prefixes {
         let Some(prefix) = end.filter(|&end| key[end] != 0).map(|end| &key[..end]) else { return };
         let mut all = self.counts();
         if !all.contains_key(prefix) {
-            // A line of the dump has to stay a line.
-            if all.len() >= PREFIXES_MAX || prefix.iter().any(u8::is_ascii_control) {
+            // A line of the dump has to stay a line, and its words have to stay its words.
+            if all.len() >= PREFIXES_MAX
+                || prefix.iter().any(|byte| byte.is_ascii_control() || *byte == b' ')
+            {
                 return;
             }
             all.insert(prefix.into(), Counts::default());
@@ -114,7 +116,7 @@ mod tests {
     #[test]
     fn a_prefix_ends_at_the_delimiter() {
         let prefixes = Prefixes::new(b'/', true);
-        for key in ["a/1", "a/2/3", "b", "b:1", "a\0/1", "\r\n/1"] {
+        for key in ["a/1", "a/2/3", "b", "b:1", "a\0/1", "\r\n/1", "a get 9/1"] {
             prefixes.note(key.as_bytes(), Asked::Get(key == "a/1"));
         }
         prefixes.note(b"a/", Asked::Set);

@@ -7,7 +7,8 @@ use mcache_protocol::output::Mark;
 use mcache_protocol::request::Sasl;
 use mcache_protocol::text::{self, encode_get};
 use mcache_protocol::{
-    Codec, Decoded, KeyScratch, Outcome, Output, Plain, Protocols, Request, Style, WireError,
+    Codec, Decoded, KeyScratch, Outcome, Output, Plain, Protocols, Request, Resume, Style,
+    WireError,
 };
 use mcache_store::{Access, Reservation, StorageEngine};
 
@@ -38,6 +39,9 @@ pub enum Next {
     Turn,
     /// Room: so many answers wait to be sent that it stopped serving.
     Send,
+    /// That the caller throws away whatever else has arrived and says so ([`Session::go_on`]),
+    /// and only then sends what is owed: the peer's commands could not be told from its data.
+    Discard,
     /// Nothing: send what is owed, then close. The peer wants no more.
     Close,
     /// Nothing: send what is owed, then close. The session cannot go on.
@@ -85,12 +89,21 @@ enum State<R> {
     Command,
     /// The rest of a value whose head came earlier.
     Value(Box<Arriving<R>>),
-    /// Bytes to throw away.
-    Skip(u64),
+    /// A block of data to throw away.
+    Skip(Skipped),
     /// A command, once a list has been sent.
     Dump(Box<Dump>),
     /// What a peer says that has not logged in.
     Login(Box<Login>),
+}
+
+/// A block of data that is thrown away as it arrives.
+#[derive(Clone, Copy)]
+struct Skipped {
+    /// Bytes of data still to come.
+    body: u64,
+    /// The line end behind them that is still to come.
+    tail: &'static [u8],
 }
 
 /// A value that arrives in pieces.
@@ -131,7 +144,7 @@ impl<E: StorageEngine> Session<E> {
     pub fn missing(&self) -> u64 {
         match &self.state {
             State::Value(arriving) => arriving.reservation.missing() as u64,
-            State::Skip(left) => *left,
+            State::Skip(skipped) => skipped.body,
             State::Command | State::Dump(_) | State::Login(_) => 0,
         }
     }
@@ -153,6 +166,14 @@ impl<E: StorageEngine> Session<E> {
         login.judged(admitted, out, context);
         if admitted {
             self.state = State::Command;
+        }
+    }
+
+    /// Goes on after [`Next::Discard`]: all that had arrived was thrown away. `last` is the last
+    /// byte of it. If it ended no line, neither does the peer's next line begin a command.
+    pub fn go_on(&mut self, last: Option<u8>) {
+        if last.is_some_and(|last| last != b'\n') {
+            self.codec.skip_rest_of_line();
         }
     }
 
@@ -194,7 +215,7 @@ impl<E: StorageEngine> Session<E> {
                     }
                 }
                 State::Value(_) => self.value(rest, out, context),
-                State::Skip(left) => self.skip(left, rest.len()),
+                State::Skip(skipped) => self.skip(skipped, rest, context),
                 State::Dump(_) => self.dump(out, context),
                 State::Login(_) => self.login(rest, &mut turn.scratch, out, context),
             };
@@ -282,14 +303,17 @@ impl<E: StorageEngine> Session<E> {
             }
             body @ Decoded::Body { .. } => self.body(&body, rest, ahead, out, context),
             Decoded::NeedMore => Step::Wait(0, Next::Receive(Awaited::Command)),
-            Decoded::Refused { error, style, size, swallow, close } => {
+            Decoded::Refused { error, style, size, resume } => {
                 out.rollback(*answered);
                 say::<E>(error, &style, out, context.now);
-                if close {
-                    return Step::Wait(size, Next::Abort);
+                match resume {
+                    Resume::Behind { body, tail } => {
+                        self.swallow(body, tail);
+                        Step::Consumed(size)
+                    }
+                    Resume::Anew => self.discard(rest, context),
+                    Resume::Never => Step::Wait(size, Next::Abort),
                 }
-                self.swallow(swallow);
-                Step::Consumed(size)
             }
             Decoded::Close => Step::Wait(rest.len(), Next::Abort),
         }
@@ -396,7 +420,7 @@ impl<E: StorageEngine> Session<E> {
             let (value, line_end) = data.split_at(*body);
             if !ends_well(line_end) {
                 say_bad_chunk::<E>(style, out, context.now);
-                return Step::Consumed(size);
+                return self.discard(rest, context);
             }
             let now = context.now;
             let key = ahead.key(key, context.access);
@@ -419,7 +443,7 @@ impl<E: StorageEngine> Session<E> {
                 context.note_set(key, style);
                 let outcome = refuse(key, how, style, *body, refusal, context);
                 Codec::encode(style, &outcome, now, out);
-                self.swallow((body + tail) as u64);
+                self.swallow(*body as u64, *tail);
             }
         }
         Step::Consumed(*head)
@@ -460,16 +484,33 @@ impl<E: StorageEngine> Session<E> {
                 Codec::encode(&style, &outcome, now, out);
             } else {
                 say_bad_chunk::<E>(&style, out, context.now);
+                return self.discard(rest, context);
             }
         }
         Step::Consumed(taken + tail)
     }
 
-    /// Throws bytes away.
-    fn skip(&mut self, left: u64, available: usize) -> Step {
-        let skipped = left.min(available as u64);
-        self.swallow(left - skipped);
-        Step::Consumed(skipped as usize)
+    /// Throws more of a block of data away. Its request has been answered.
+    fn skip(&mut self, skipped: Skipped, rest: &[u8], context: &Context<'_, E>) -> Step {
+        let Skipped { body, tail } = skipped;
+        let bytes = body.min(rest.len() as u64) as usize;
+        let behind = rest.get(bytes..).unwrap_or_default();
+        let (here, later) = tail.split_at(tail.len().min(behind.len()));
+        if !behind.starts_with(here) {
+            return self.discard(rest, context);
+        }
+        self.skip_on(Skipped { body: body - bytes as u64, tail: later });
+        Step::Consumed(bytes + here.len())
+    }
+
+    /// Throws away all that has arrived, as nobody can tell where in it the next command begins.
+    #[cold]
+    fn discard(&mut self, rest: &[u8], context: &Context<'_, E>) -> Step {
+        if !context.host.goes_on_unframed() {
+            return Step::Wait(rest.len(), Next::Abort);
+        }
+        self.state = State::Command;
+        Step::Wait(rest.len(), Next::Discard)
     }
 
     /// Whether there is something to do or to wait for although no bytes have arrived.
@@ -490,8 +531,14 @@ impl<E: StorageEngine> Session<E> {
         }
     }
 
-    fn swallow(&mut self, bytes: u64) {
-        self.state = if bytes == 0 { State::Command } else { State::Skip(bytes) };
+    /// Throws away a block of data with a line end of `tail` bytes, which text has.
+    fn swallow(&mut self, body: u64, tail: usize) {
+        self.skip_on(Skipped { body, tail: if tail == 0 { b"" } else { LINE_END } });
+    }
+
+    fn skip_on(&mut self, skipped: Skipped) {
+        let done = skipped.body == 0 && skipped.tail.is_empty();
+        self.state = if done { State::Command } else { State::Skip(skipped) };
     }
 }
 
@@ -505,9 +552,12 @@ fn said(said: Said) -> Step {
     }
 }
 
+/// What ends a text value.
+const LINE_END: &[u8] = b"\r\n";
+
 /// Whether the bytes after a text value are its line end. Binary values have none.
 fn ends_well(line_end: &[u8]) -> bool {
-    matches!(line_end, b"" | b"\r\n")
+    line_end.is_empty() || line_end == LINE_END
 }
 
 fn say<E: StorageEngine>(error: WireError, style: &Style<'_>, out: &mut Output<E::Pin>, now: Now) {

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use mcache_base::limits::{EXPECTED_MUCH_MIN, OUTPUT_HIGH_WATER, RECEIVE_SOME};
+use mcache_base::limits::{EXPECTED_MUCH_MIN, OUTPUT_HIGH_WATER, RECEIVE_SOME, UNFRAMED_MAX};
 use mcache_base::{Now, Stat};
 use mcache_net::{ConnectionId, Driver, Received};
 use mcache_protocol::{Output, Protocols};
@@ -25,6 +25,8 @@ pub struct Connection<E: StorageEngine> {
     taken: usize,
     /// The session has looked at all that is pending and wants more, of this.
     awaits: Option<Awaited>,
+    /// Set while what has arrived is thrown away: how much was, and the last byte of it.
+    unframed: Option<Unframed>,
     /// More bytes may have arrived than were received.
     arrived: bool,
     /// What the driver was told last of how much is to come.
@@ -50,6 +52,15 @@ pub struct Connection<E: StorageEngine> {
     pub watcher: Option<Arc<Watcher>>,
     /// What others see of it: it is active when bytes are received or a slow send ends.
     pub entry: Arc<Entry>,
+}
+
+/// What was thrown away since a command could not be told from data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Unframed {
+    bytes: usize,
+    last: Option<u8>,
+    /// Nothing had arrived when it was last looked.
+    quiet: bool,
 }
 
 /// What a connection waits for.
@@ -105,6 +116,8 @@ pub enum Turn {
     More,
     /// The session used up its requests.
     Yielded,
+    /// The session throws away what arrives; it has its next turn before its answers are sent.
+    Discarded,
     /// Send what is owed, then close, because of this.
     Last(Reason),
     /// The session wants to know whether its peer is who it says it is.
@@ -130,6 +143,7 @@ impl<E: StorageEngine> Connection<E> {
             pending: Vec::new(),
             taken: 0,
             awaits: Some(Awaited::Command),
+            unframed: None,
             arrived: false,
             expects_much: false,
             answers: None,
@@ -233,12 +247,13 @@ impl<E: StorageEngine> Connection<E> {
             let Some(served) = serve(&mut self.session, input, out, context) else {
                 return Turn::Panicked;
             };
+            let last = input.last().copied();
             self.taken += served.consumed;
             if matches!(served.next, Next::Receive(_)) || self.taken >= self.pending.len() {
                 self.pending = self.pending.get(self.taken..).unwrap_or_default().to_vec();
                 self.taken = 0;
             }
-            return self.settle(served.next);
+            return self.settle(served.next, last);
         };
         // What is pending is the beginning of a request, and short: put it before the new bytes.
         let kept = self.pending.len();
@@ -257,15 +272,23 @@ impl<E: StorageEngine> Connection<E> {
             Received::Nothing => {
                 self.arrived = false;
                 self.entry.is_now(awaited.into());
-                return Turn::Nothing;
+                return self.quiet();
             }
-            Received::Closed => return Turn::Gone(Reason::Normal),
+            // Otherwise it is still owed the error.
+            Received::Closed if self.unframed.is_none() => return Turn::Gone(Reason::Normal),
+            Received::Closed => return Turn::Last(Reason::Normal),
         };
         self.arrived = received == room.len();
         self.entry.was_active(context.now.clock_ms);
         self.entry.is_now(State::Serving);
         context.counters.add(Stat::bytes_read, received as u64);
         let input = &buffer[..kept + received];
+        if let Some(unframed) = &mut self.unframed {
+            let bytes = unframed.bytes + received;
+            *unframed = Unframed { bytes, last: input.last().copied(), quiet: false };
+            let over = bytes > UNFRAMED_MAX;
+            return if over { Turn::Last(Reason::Error) } else { Turn::Discarded };
+        }
         let Some(served) = serve(&mut self.session, input, out, context) else {
             return Turn::Panicked;
         };
@@ -278,11 +301,26 @@ impl<E: StorageEngine> Connection<E> {
             self.expects_much = much;
             driver.expect_much(id, much);
         }
-        self.settle(served.next)
+        self.settle(served.next, input.last().copied())
     }
 
-    /// Notes what the session waits for.
-    fn settle(&mut self, next: Next) -> Turn {
+    /// Nothing has arrived. What was to be thrown away is, once a driver that says so has waited
+    /// in between: it may not have looked before.
+    fn quiet(&mut self) -> Turn {
+        match &mut self.unframed {
+            Some(unframed) if !unframed.quiet => {
+                unframed.quiet = true;
+                return Turn::Discarded;
+            }
+            Some(unframed) => self.session.go_on(unframed.last),
+            None => {}
+        }
+        self.unframed = None;
+        Turn::Nothing
+    }
+
+    /// Notes what the session waits for, having been served bytes that ended in `last`.
+    fn settle(&mut self, next: Next, last: Option<u8>) -> Turn {
         self.awaits = None;
         match next {
             Next::Receive(awaited) => {
@@ -292,6 +330,11 @@ impl<E: StorageEngine> Connection<E> {
                 }
                 self.entry.is_now(awaited.into());
                 Turn::Served
+            }
+            Next::Discard => {
+                self.awaits = Some(Awaited::Command);
+                self.unframed = Some(Unframed { last, ..Unframed::default() });
+                Turn::Discarded
             }
             Next::Send => Turn::More,
             Next::Turn => Turn::Yielded,
@@ -313,4 +356,139 @@ pub fn serve<E: StorageEngine>(
     // A session that panicked is dropped with its answers, so nobody sees it half changed.
     let served = catch_unwind(AssertUnwindSafe(|| session.serve(input, out, context)));
     served.inspect_err(|_| tracing::error!("a request panicked; its connection is closed")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::io;
+    use std::net::Ipv4Addr;
+    use std::os::fd::OwnedFd;
+    use std::time::Duration;
+
+    use mcache_base::{ClassCounters, Counters};
+    use mcache_conformance::Quiet;
+    use mcache_net::{Event, ListenAddress, Send, Wake};
+    use mcache_session::{Events, Prefixes};
+    use mcache_store::{EngineOptions, SimpleStorageEngine, SizeLimit, eviction::POLICIES};
+
+    use super::*;
+
+    type Pin = <SimpleStorageEngine as StorageEngine>::Pin;
+
+    /// A driver of one connection: what arrives on it, piece by piece, `None` being a wait.
+    struct Script(VecDeque<Option<Vec<u8>>>);
+
+    #[derive(Clone)]
+    struct Nobody;
+
+    impl Wake for Nobody {
+        fn wake(&self) {}
+    }
+
+    impl Driver<Answers<Pin>> for Script {
+        type Waker = Nobody;
+
+        fn waker(&self) -> Nobody {
+            Nobody
+        }
+
+        fn add(&mut self, _: OwnedFd) -> io::Result<ConnectionId> {
+            Ok(ConnectionId(0))
+        }
+
+        fn wait(
+            &mut self,
+            _: Option<Duration>,
+            _: &mut Vec<Event<Answers<Pin>>>,
+        ) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn receive(&mut self, _: ConnectionId, buffer: &mut [u8]) -> Received {
+            match self.0.pop_front() {
+                Some(Some(piece)) => {
+                    buffer[..piece.len()].copy_from_slice(&piece);
+                    Received::Bytes(piece.len())
+                }
+                Some(None) => Received::Nothing,
+                None => Received::Closed,
+            }
+        }
+
+        fn send(&mut self, _: ConnectionId, queue: Answers<Pin>) -> Send<Answers<Pin>> {
+            Send::Done(queue)
+        }
+
+        fn close(&mut self, _: ConnectionId) {}
+    }
+
+    /// The turns of a connection on which `pieces` arrive, and what is owed at the end of each.
+    fn turns(pieces: Vec<Option<Vec<u8>>>) -> Vec<(Turn, String)> {
+        let engine = Arc::new(SimpleStorageEngine::new(&EngineOptions {
+            capacity: 1 << 20,
+            item_size: SizeLimit::Value(u64::MAX),
+            evict: true,
+            policy: &POLICIES[0],
+        }));
+        let (mut access, counters, classes) =
+            (engine.access(), Counters::default(), ClassCounters::default());
+        let (prefixes, host) = (Prefixes::new(b':', false), Quiet::new());
+        let mut context = Context {
+            engine: &*engine,
+            access: &mut access,
+            now: Now { clock_ms: 1000, unix: 1_800_000_000 },
+            counters: &counters,
+            classes: &classes,
+            prefixes: &prefixes,
+            host: &host,
+            events: Events::NOBODY,
+            requests_per_turn: 20,
+            output_high_water: OUTPUT_HIGH_WATER,
+        };
+        let address = ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into());
+        let entry = Arc::new(Entry::found(0, address, 0));
+        let mut connection =
+            Connection::new(Protocols::Negotiated, Authentication::None, entry, context.now);
+        let (mut script, mut buffer) = (Script(pieces.into()), vec![0; 64 << 10]);
+        let mut out = Output::default();
+        let mut turns = Vec::new();
+        loop {
+            let turn =
+                connection.turn(ConnectionId(0), &mut script, &mut buffer, &mut out, &mut context);
+            turns.push((turn, String::from_utf8_lossy(out.bytes()).into_owned()));
+            if matches!(turn, Turn::Last(_) | Turn::Gone(_)) {
+                return turns;
+            }
+        }
+    }
+
+    const ERROR: &str = "CLIENT_ERROR bad command line format\r\n";
+
+    fn bad_length() -> Option<Vec<u8>> {
+        Some(b"set k 0 0 -1\r\nversion\r\n".to_vec())
+    }
+
+    #[test]
+    fn what_arrives_behind_a_bad_length_is_thrown_away_until_nothing_does() {
+        let more = || Some(b"version\r\n".to_vec());
+        // One wait may have begun before the bytes came.
+        let pieces = vec![bad_length(), more(), None, more(), None, None, Some(b"mn\r\n".to_vec())];
+        let found = turns(pieces);
+        let during = found.iter().take(5).all(|turn| *turn == (Turn::Discarded, ERROR.to_owned()));
+        assert!(during, "{found:?}");
+        assert_eq!(found[5].0, Turn::Nothing);
+        assert_eq!(found[6], (Turn::Served, format!("{ERROR}MN\r\n")));
+    }
+
+    #[test]
+    fn more_than_the_limit_behind_a_bad_length_ends_the_connection() {
+        let pieces = |bytes: usize| {
+            let full = (0..bytes >> 15).map(|_| Some(vec![b'x'; 1 << 15]));
+            [bad_length()].into_iter().chain(full).chain([None, None]).collect()
+        };
+        let last = |bytes| turns(pieces(bytes)).pop().map(|(turn, _)| turn);
+        assert_eq!(last(UNFRAMED_MAX), Some(Turn::Gone(Reason::Normal)));
+        assert_eq!(last(UNFRAMED_MAX + (1 << 15)), Some(Turn::Last(Reason::Error)));
+    }
 }

@@ -119,7 +119,9 @@ impl<E: StorageEngine> DatagramServer<E> {
             match served.next {
                 Next::Turn | Next::Send => {}
                 Next::Watch(_) => self.answer.extend_from_slice(b"ERROR\r\n"),
-                Next::Receive(_) | Next::Close | Next::Abort | Next::Login => return true,
+                Next::Receive(_) | Next::Discard | Next::Close | Next::Abort | Next::Login => {
+                    return true;
+                }
             }
         }
     }

@@ -38,6 +38,7 @@ impl Host for Shared {
             ("buffered_bytes_max", self.options.buffered_max.to_string()),
             ("panics", panics.to_string()),
             ("idle_kicks", kicks),
+            ("framing_errors", self.framing_errors.load(Relaxed).to_string()),
         ]
         .map(|(name, value)| StatLine { name: name.to_owned(), value })
         .into()
@@ -77,6 +78,11 @@ impl Host for Shared {
 
     fn flush_allowed(&self) -> bool {
         self.options.flush_allowed
+    }
+
+    fn goes_on_unframed(&self) -> bool {
+        self.framing_errors.fetch_add(1, Relaxed);
+        !self.options.strict_framing
     }
 
     fn stop(&self) {

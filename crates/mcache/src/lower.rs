@@ -74,6 +74,7 @@ pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
         },
         requests_per_turn: settings.requests_per_turn as usize,
         idle: settings.idle,
+        strict_framing: settings.strict_framing,
         flush_allowed: settings.flush_enabled,
         watch_allowed: settings.watch_enabled,
         watch_log_bytes: settings.worker_watch_buffer as usize,

@@ -47,6 +47,8 @@ pub struct ServerOptions {
     pub requests_per_turn: usize,
     /// When idle connections are closed.
     pub idle: IdlePolicy,
+    /// Whether a connection is closed on which a command cannot be told from data.
+    pub strict_framing: bool,
     /// Whether flush_all is allowed.
     pub flush_allowed: bool,
     /// Whether watch is allowed.
@@ -111,6 +113,7 @@ impl Default for ServerOptions {
             buffered_max: BUFFERED_MAX,
             requests_per_turn: 20,
             idle: IdlePolicy::MakeRoom(Duration::from_secs(5)),
+            strict_framing: false,
             flush_allowed: true,
             watch_allowed: true,
             watch_log_bytes: 64 << 10,

@@ -37,6 +37,8 @@ pub struct Shared {
     pub settings: Mutex<Vec<StatLine>>,
     /// Requests that panicked; each cost its connection.
     pub panics: AtomicU64,
+    /// Requests after which nobody could tell where the next one begins.
+    pub framing_errors: AtomicU64,
     /// What the workers' connections hold.
     pub buffered: Vec<Buffered>,
     /// What the sockets are doing.
@@ -100,6 +102,7 @@ impl Shared {
             prefixes: Prefixes::new(options.prefix_delimiter, options.count_prefixes),
             settings: Mutex::new(options.settings_report.clone()),
             panics: AtomicU64::new(0),
+            framing_errors: AtomicU64::new(0),
             options,
             connections: Connections::default(),
             stop: Stop::default(),

@@ -230,6 +230,11 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         {
             connection.attempt = Some(self.shared.logins.judge(credentials, self.index, id));
         }
+        if turn == Turn::Discarded {
+            connection.answers = Some(out);
+            self.make_ready(id);
+            return;
+        }
         if turn == Turn::Yielded {
             counters.add(Stat::conn_yields, 1);
             if out.unsent() < OUTPUT_LOW_WATER {
@@ -247,7 +252,9 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             Turn::More | Turn::Yielded => self.make_ready(id),
             Turn::Last(reason) => self.close(id, reason),
             Turn::Login => self.go_on(id),
-            Turn::Nothing | Turn::Served | Turn::Gone(_) | Turn::Watch(_) | Turn::Panicked => {}
+            Turn::Nothing | Turn::Served => {}
+            // Seen to above.
+            Turn::Discarded | Turn::Gone(_) | Turn::Watch(_) | Turn::Panicked => {}
         }
     }
 

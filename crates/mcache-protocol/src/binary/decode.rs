@@ -3,7 +3,7 @@
 use mcache_base::limits::{ITEM_SIZE_CEILING, KEY_MAX, LOGIN_MAX};
 use mcache_base::operation::{Count, Delete, Fetch, Store, StoreMode};
 
-use crate::decoded::Decoded;
+use crate::decoded::{Decoded, Resume};
 use crate::outcome::WireError;
 use crate::request::{Request, Sasl};
 use crate::style::{BinaryStyle, Style};
@@ -106,14 +106,8 @@ impl<'b> Frame<'b> {
             _ => None,
         };
         if let Some(error) = refused {
-            let (size, swallow) = (self.len(), self.value_len as u64);
-            return Some(Decoded::Refused {
-                error,
-                style: self.style,
-                size,
-                swallow,
-                close: false,
-            });
+            let resume = Resume::Behind { body: self.value_len as u64, tail: 0 };
+            return Some(Decoded::Refused { error, style: self.style, size: self.len(), resume });
         }
         let Some(message) = rest.get(self.key.len()..self.key.len() + self.value_len) else {
             return Some(Decoded::NeedMore);
@@ -231,7 +225,7 @@ fn parse_u32(bytes: &[u8]) -> Option<u32> {
 /// The stream can't be followed past this frame: answer and close.
 #[cold]
 fn refuse<'b>(header: &Header, error: WireError) -> Decoded<'b> {
-    Decoded::Refused { error, style: echo(header), size: HEADER_LEN, swallow: 0, close: true }
+    Decoded::Refused { error, style: echo(header), size: HEADER_LEN, resume: Resume::Never }
 }
 
 /// An opcode that nobody knows: answer and skip its body.
@@ -241,8 +235,7 @@ fn skip<'b>(header: &Header) -> Decoded<'b> {
         error: WireError::UnknownCommand,
         style: echo(header),
         size: HEADER_LEN,
-        swallow: u64::from(header.body_len),
-        close: false,
+        resume: Resume::Behind { body: u64::from(header.body_len), tail: 0 },
     }
 }
 

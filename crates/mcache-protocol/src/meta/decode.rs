@@ -7,7 +7,9 @@ use crate::decoded::{Decoded, KeyScratch};
 use crate::outcome::WireError;
 use crate::request::Request;
 use crate::style::{MetaCommand, MetaStyle};
-use crate::text::{BLOCK_END, Line, Tokens, body_len, refused_unless};
+use crate::text::{
+    BLOCK_END, Line, Tokens, body_len, refused_unless, refused_with_block, refused_with_unknown,
+};
 use crate::verbs::Operation;
 
 use super::flags::{Flags, Mistake};
@@ -27,7 +29,7 @@ pub(crate) fn decode<'b>(
         _ => {}
     }
     let Some(token) = tokens.next() else {
-        return refused_unless(false, WireError::BadFormat, line, 0);
+        return refused_unless(false, WireError::BadFormat, line);
     };
     let understood = match operation {
         Operation::Inspect => inspect(token, tokens.rest(), scratch),
@@ -37,7 +39,7 @@ pub(crate) fn decode<'b>(
     };
     match understood {
         Ok((request, style)) => whole(request, style, line),
-        Err(mistake) => refused_unless(false, mistake.into(), line, 0),
+        Err(mistake) => refused_unless(false, mistake.into(), line),
     }
 }
 
@@ -125,11 +127,11 @@ fn inspect<'b>(token: &'b [u8], text: &'b [u8], scratch: &'b mut KeyScratch) -> 
 
 /// `ms <key> <datalen> <flag>*`
 ///
-/// While the length is unknown, nothing can be swallowed; from then on a mistake costs the peer
-/// this command only.
+/// While the length is unknown, nobody can tell where the next command begins; from then on a
+/// mistake costs the peer this command only.
 fn store<'b>(line: Line<'b>, mut tokens: Tokens<'b>, scratch: &'b mut KeyScratch) -> Decoded<'b> {
     let (Some(token), Some(body)) = (tokens.next(), tokens.next().and_then(body_len)) else {
-        return refused_unless(false, WireError::BadFormat, line, 0);
+        return refused_with_unknown(line);
     };
     let text = tokens.rest();
     let understood = key_and_flags(token, text, 3, scratch).and_then(|(key, flags)| {
@@ -139,10 +141,9 @@ fn store<'b>(line: Line<'b>, mut tokens: Tokens<'b>, scratch: &'b mut KeyScratch
     });
     let (key, flags, mode) = match understood {
         Ok(understood) => understood,
-        Err(Mistake::Line) => return refused_unless(false, WireError::BadFormat, line, 0),
-        Err(Mistake::Flag(error)) => {
-            return refused_unless(false, error, line, (body + BLOCK_END) as u64);
-        }
+        // A line that is none: perhaps that was no length either.
+        Err(Mistake::Line) => return refused_with_unknown(line),
+        Err(Mistake::Flag(error)) => return refused_with_block(false, error, line, body),
     };
     let grows = matches!(mode, StoreMode::Append | StoreMode::Prepend);
     let store = Store {

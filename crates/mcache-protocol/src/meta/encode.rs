@@ -23,7 +23,9 @@ pub(crate) fn encode<I: Item>(
     out: &mut Output<I::Pin>,
 ) {
     match outcome {
-        Outcome::Hit(hit) if style.command == MetaCommand::Inspect => inspected(hit, now, out),
+        Outcome::Hit(hit) if style.command == MetaCommand::Inspect => {
+            inspected(style, hit, now, out);
+        }
         Outcome::Hit(hit) => found(style, hit, now, out),
         Outcome::Miss(_) => missed(style, out),
         Outcome::Stored(result) => stored(style, *result, out),
@@ -65,11 +67,8 @@ fn found<I: Item>(style: &MetaStyle<'_>, hit: &Hit<I>, now: Now, out: &mut Outpu
             Some(b't') => expiry.push(line),
             Some(b'k') => {
                 line.extend_from_slice(b" k");
-                if item.binary_key() {
-                    key::push_encoded(line, item.key());
+                if key::push(line, item, style.binary_key) {
                     line.extend_from_slice(b" b");
-                } else {
-                    line.extend_from_slice(item.key());
                 }
             }
             Some(b'O') => opaque(line, flag),
@@ -152,15 +151,11 @@ fn count<I: Item>(style: &MetaStyle<'_>, counted: &Counted<I>, now: Now, out: &m
 }
 
 /// The answer to me: everything about an item but its value.
-fn inspected<I: Item>(hit: &Hit<I>, now: Now, out: &mut Output<I::Pin>) {
+fn inspected<I: Item>(style: &MetaStyle<'_>, hit: &Hit<I>, now: Now, out: &mut Output<I::Pin>) {
     let item = &hit.item;
     let line = out.bytes();
     line.extend_from_slice(b"ME ");
-    if item.binary_key() {
-        key::push_encoded(line, item.key());
-    } else {
-        line.extend_from_slice(item.key());
-    }
+    key::push(line, item, style.binary_key);
     line.extend_from_slice(b" exp=");
     seconds_left(line, item.expiry(), now);
     line.extend_from_slice(b" la=");

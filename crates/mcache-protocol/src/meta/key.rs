@@ -3,6 +3,7 @@
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
 use mcache_base::limits::KEY_MAX;
+use mcache_base::{Item, fits_line};
 
 use crate::decoded::KeyScratch;
 
@@ -29,6 +30,18 @@ pub fn push_encoded(line: &mut Vec<u8>, key: &[u8]) {
     // A key longer than KEY_MAX, which no engine has, would be left out.
     let len = BASE64.encode_slice(key, &mut encoded).unwrap_or(0);
     line.extend_from_slice(encoded.get(..len).unwrap_or_default());
+}
+
+/// Appends the key of an item that was asked for `by_encoded`: whether by its key in base64.
+/// Tells whether it is in base64: as the item was stored, or lest it break the line.
+pub(super) fn push(line: &mut Vec<u8>, item: &impl Item, by_encoded: bool) -> bool {
+    let encoded = item.binary_key() || (by_encoded && !fits_line(item.key()));
+    if encoded {
+        push_encoded(line, item.key());
+    } else {
+        line.extend_from_slice(item.key());
+    }
+    encoded
 }
 
 #[cfg(test)]

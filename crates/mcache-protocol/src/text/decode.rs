@@ -46,6 +46,11 @@ impl Decoder {
         keys::step_over(&mut self.state, get)
     }
 
+    /// Throws away what is still to come of a line that has arrived in part.
+    pub fn skip_rest_of_line(&mut self) {
+        self.state = State::SkipLine;
+    }
+
     /// Whether a key list goes on.
     #[inline]
     pub fn in_list(&self) -> bool {

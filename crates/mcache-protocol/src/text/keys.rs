@@ -10,7 +10,7 @@ use mcache_base::operation::Fetch;
 use memchr::memchr2;
 
 use crate::ahead::PlainGet;
-use crate::decoded::Decoded;
+use crate::decoded::{Decoded, Resume};
 use crate::outcome::WireError;
 use crate::request::Request;
 use crate::style::TextStyle;
@@ -117,7 +117,7 @@ fn end<'b>(list: List, size: usize) -> Decoded<'b> {
         return Decoded::Request { request: Request::Noop, style: list.style(true).into(), size };
     }
     let style = TextStyle::default().into();
-    Decoded::Refused { error: WireError::BadFormat, style, size, swallow: 0, close: false }
+    Decoded::Refused { error: WireError::BadFormat, style, size, resume: Resume::AT_ONCE }
 }
 
 /// The list goes on, but not in `input`: everything before `size` is done with.

@@ -16,5 +16,5 @@ pub use login::{Login, decode_login};
 
 pub(crate) use encode::error;
 pub(crate) use line::{Line, Tokens};
-pub(crate) use refuse::refused_unless;
+pub(crate) use refuse::{refused_unless, refused_with_block, refused_with_unknown};
 pub(crate) use storage::{BLOCK_END, body_len};

@@ -38,8 +38,8 @@ pub(super) fn decode<'b>(verb: &Verb, line: Line<'b>, rest: &'b [u8]) -> Decoded
             Decoded::Request { request, style: style.into(), size: line.size }
         }
         // A line that is too short to be understood is answered even if its end says noreply.
-        Err(Mistake::TooShort) => refused_unless(false, WireError::BadFormat, line, 0),
-        Err(Mistake::Bad(error)) => refused_unless(noreply, error, line, 0),
+        Err(Mistake::TooShort) => refused_unless(false, WireError::BadFormat, line),
+        Err(Mistake::Bad(error)) => refused_unless(noreply, error, line),
     }
 }
 
@@ -50,7 +50,7 @@ pub(super) fn unknown<'b>(line: Line<'b>) -> Decoded<'b> {
     if last.is_some_and(|last| last.starts_with(b"HTTP/")) {
         return Decoded::Close;
     }
-    refused_unless(line.is_noreply(), WireError::UnknownCommand, line, 0)
+    refused_unless(line.is_noreply(), WireError::UnknownCommand, line)
 }
 
 /// What is wrong with a line.

@@ -1,6 +1,6 @@
 //! Where in the text conversation a peer is.
 
-use crate::decoded::Decoded;
+use crate::decoded::{Decoded, Resume};
 use crate::outcome::WireError;
 use crate::style::{TextHit, TextStyle};
 
@@ -57,8 +57,7 @@ impl State {
             error,
             style: TextStyle::default().into(),
             size,
-            swallow: 0,
-            close: false,
+            resume: Resume::AT_ONCE,
         }
     }
 

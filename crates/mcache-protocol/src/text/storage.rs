@@ -9,15 +9,15 @@ use crate::outcome::WireError;
 use crate::style::TextStyle;
 
 use super::line::{Line, Tokens};
-use super::refuse::{refused, refused_unless};
+use super::refuse::{refused_with_block, refused_with_unknown};
 
 /// Bytes of line end behind a data block.
 pub(crate) const BLOCK_END: usize = b"\r\n".len();
 
 /// Decodes `<key> <flags> <exptime> <bytes> [<cas unique>] [noreply]`.
 ///
-/// While the length is unknown, nothing can be swallowed; from then on a mistake costs the peer
-/// this command only, and `noreply` keeps even that quiet.
+/// While the length is unknown, nobody can tell where the next command begins; from then on a
+/// mistake costs the peer this command only, and `noreply` keeps even that quiet.
 #[inline]
 pub(super) fn decode<'b>(
     line: Line<'b>,
@@ -28,10 +28,10 @@ pub(super) fn decode<'b>(
     let mut tokens = Tokens::new(rest);
     let head = (tokens.next(), tokens.next(), tokens.next(), tokens.next());
     let (Some(key), Some(flags), Some(exptime), Some(bytes)) = head else {
-        return refused(WireError::BadFormat, line);
+        return refused_with_unknown(line);
     };
     let Some(body) = body_len(bytes) else {
-        return refused(WireError::BadFormat, line);
+        return refused_with_unknown(line);
     };
     let unique = tokens.rest();
     let noreply = !unique.is_empty() && line.is_noreply();
@@ -42,10 +42,10 @@ pub(super) fn decode<'b>(
     };
     let (Some(flags), Some(exptime), Some(compare)) = (low_u32(flags), low_i32(exptime), compare)
     else {
-        return refused_unless(noreply, WireError::BadFormat, line, (body + BLOCK_END) as u64);
+        return refused_with_block(noreply, WireError::BadFormat, line, body);
     };
     if key.len() > KEY_MAX {
-        return refused_unless(noreply, WireError::BadFormat, line, (body + BLOCK_END) as u64);
+        return refused_with_block(noreply, WireError::BadFormat, line, body);
     }
     Decoded::Body {
         key,

@@ -7,7 +7,7 @@ use std::io::IoSlice;
 use mcache_base::limits::KEY_MAX;
 use mcache_base::operation::{Before, Hit};
 use mcache_base::{Expiry, Item, Now, Outgoing, Pin};
-use mcache_protocol::{Codec, KeyScratch, Outcome, Output, Style};
+use mcache_protocol::{Codec, KeyScratch, Outcome, Output, Resume, Style};
 
 /// The time of every test.
 pub const NOW: Now = Now { clock_ms: 5_000, unix: 1_800_000_000 };
@@ -104,4 +104,17 @@ pub fn encode(style: Style<'_>, outcome: &Outcome<Fixture>) -> String {
     let mut out = Output::default();
     Codec::encode(&style, outcome, NOW, &mut out);
     String::from_utf8(pending(&out)).unwrap()
+}
+
+/// Nobody can tell where the next request begins.
+pub const ANEW: u64 = u64::MAX;
+
+/// Where the next request begins when a refused line is followed by `bytes` bytes of data and line
+/// end, or [`ANEW`].
+pub fn resume(bytes: u64) -> Resume {
+    match bytes {
+        0 => Resume::AT_ONCE,
+        ANEW => Resume::Anew,
+        _ => Resume::Behind { body: bytes - 2, tail: 2 },
+    }
 }

@@ -541,6 +541,12 @@ settings! {
     lock_memory: bool = false, false => show::yes_no;
         ["-k" "--lock-memory"] => read::on;
 
+    /// Close a connection on which a store has a length that is none, or a value that does not end
+    /// where it should. Without it the error is answered, what has arrived by then is thrown away,
+    /// so that no part of a value is taken for a command, and the connection goes on.
+    strict_framing: bool = false, false => show::yes_no;
+        ["--strict-framing"] => read::on;
+
     /// File of those who may log in by SASL, as that of --auth-file. Without it the one that the
     /// environment's MEMCACHED_SASL_PWDB names.
     sasl_users: Option<PathBuf> = None, None => show::path;
