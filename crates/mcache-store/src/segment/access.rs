@@ -400,8 +400,9 @@ impl SegmentAccess {
         let record = engine.record(location);
         let dead = engine.place_of(location, &record);
         region.remove(place);
+        engine.retire(location, &record);
         drop(region);
-        engine.bury(location, &record);
+        engine.bury_fragments(&record);
         if !record.is_fragmented() {
             self.dead_places.add(dead, &engine.epochs);
         }

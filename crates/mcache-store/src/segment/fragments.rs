@@ -201,6 +201,9 @@ impl SegmentStorageEngine {
 
     /// Takes the fragments of an item that is gone out of use.
     pub(super) fn bury_fragments(&self, record: &Record<'_>) {
+        if !record.is_fragmented() {
+            return;
+        }
         for (location, _) in record.fragments() {
             self.retire(location, &self.record(location));
         }

@@ -248,15 +248,9 @@ impl SegmentStorageEngine {
         record.expiry().is_past(now).then_some(Miss::Expired)
     }
 
-    /// Takes a record out of use that no longer stands in the index: its item is gone.
-    fn bury(&self, location: Location, record: &Record<'_>) {
-        if record.is_fragmented() {
-            self.bury_fragments(record);
-        }
-        self.retire(location, record);
-    }
-
-    /// Takes a record out of use whose item lives on elsewhere.
+    /// Takes a record out of use that no longer stands in the index. The item's region is locked:
+    /// whoever changes the item next finds that only one record of it is alive, so that one alone
+    /// is found by who recovers a memory file.
     fn retire(&self, location: Location, record: &Record<'_>) {
         self.retire_sized(location, record, record.size());
     }

@@ -127,7 +127,7 @@ impl SegmentAccess {
             }
             return Err(Unpublished::Lost);
         }
-        let dead = current.map(|(_, old)| engine.place_of(old, &engine.record(old)));
+        let replaced = current.map(|(at, old)| (at, engine.place_of(old, &engine.record(old))));
         let sequence = change.sequence.unwrap_or_else(|| engine.sequence.next());
         if change.sequence.is_none() && !is_near(sequence, base) {
             let at_end = matches!(room, Room::End(_));
@@ -140,8 +140,12 @@ impl SegmentAccess {
         draft.complete(sequence, base);
         let location = room.take(arena, size);
         arena.add_live(location, size, change.attributes.expiry);
-        match current {
-            Some((place, _)) => region.replace(place, location),
+        match replaced {
+            Some((place, dead)) => {
+                region.replace(place, location);
+                let old = dead.location();
+                engine.retire_sized(old, &engine.record(old), dead.size());
+            }
             None => {
                 if region.insert(key.hash, location, engine).is_err() {
                     engine.retire(location, &engine.record(location));
@@ -152,7 +156,7 @@ impl SegmentAccess {
         drop(region);
         drop(room);
         self.count_entry(change, location, size, form.inline_len());
-        if let Some(dead) = dead {
+        if let Some((_, dead)) = replaced {
             self.take_out(dead, change.carries, now);
         }
         Ok((location, sequence))
@@ -197,7 +201,7 @@ impl SegmentAccess {
         }
     }
 
-    /// Takes a record out of use that was replaced.
+    /// Counts a record that was replaced and is dead, and finds uses for what it leaves.
     fn take_out(&mut self, dead: DeadPlace, carries: bool, now: Now) {
         let (engine, location) = (&*self.engine, dead.location());
         let record = engine.record(location);
@@ -212,7 +216,6 @@ impl SegmentAccess {
         if is_fragmented && !carries {
             engine.bury_fragments(&record);
         }
-        engine.retire_sized(location, &record, dead.size());
         if !is_fragmented {
             self.dead_places.add(dead, &engine.epochs);
         }

@@ -300,9 +300,11 @@ impl SegmentStorageEngine {
         let Some((place, _)) = region.find(hash, |at| at == location) else {
             return false;
         };
+        let record = self.record(location);
         region.remove(place);
+        self.retire(location, &record);
         drop(region);
-        self.bury(location, &self.record(location));
+        self.bury_fragments(&record);
         true
     }
 }
@@ -457,9 +459,9 @@ impl Emptying<'_> {
         let moved = open.advance(&engine.arena, size);
         engine.arena.add_live(moved, size, attributes.expiry);
         region.replace(place, moved);
+        engine.retire(location, record);
         drop(region);
         self.count_move(record, &engine.record(moved));
-        engine.retire(location, record);
         self.kept += size;
         if self.judge == Judge::Policy {
             let from = engine.arena.queue_of(location);

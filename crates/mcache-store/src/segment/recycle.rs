@@ -15,8 +15,8 @@
 //! A place is a filler while it is written to, so that a segment can be walked at any time.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU64, compiler_fence};
 
 use super::SegmentStorageEngine;
 use super::access::{Class, SegmentAccess};
@@ -444,6 +444,8 @@ impl<'a> Held<'a> {
         // and is not walked, as it was seen open after this thread was counted as a writer.
         unsafe {
             write_filler(self.arena.memory(), at, whole);
+            // Whoever recovers a memory file finds the filler before any byte of the next record.
+            compiler_fence(SeqCst);
             if cfg!(debug_assertions) {
                 self.arena.memory().write(at + ALIGN, &vec![POISON; whole - ALIGN]);
             }

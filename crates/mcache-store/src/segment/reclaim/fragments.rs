@@ -193,9 +193,9 @@ impl Emptying<'_> {
         let moved = open.advance(&engine.arena, size);
         engine.arena.add_live(moved, size, attributes.expiry);
         region.replace(place, moved);
+        engine.retire(owner_at, &owner);
         drop(region);
         self.count_move(&owner, &engine.record(moved));
-        engine.retire(owner_at, &owner);
         Kept::Moved
     }
 
