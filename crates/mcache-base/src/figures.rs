@@ -51,6 +51,8 @@ pub const FIGURES: &[Figure] = &[
         "Memory that connections hold for requests that wait and answers that are not taken."),
     of_host("buffered_bytes_max", Kind::Gauge, "bytes",
         "The most that they may hold: what `-o read_buf_mem_limit` says."),
+    of_host("recovery_us", Kind::Gauge, "microseconds",
+        "Time that it took to have the items of `--memory-file` back."),
     of_host("panics", Kind::Counter, "connections",
         "Connections closed because serving them hit a bug: anything but 0 is worth a report."),
     of_host("idle_kicks", Kind::Counter, "connections",
@@ -79,6 +81,14 @@ pub const FIGURES: &[Figure] = &[
         "Memory in which the eviction policy remembers items that have left."),
     of_engine("dead_places_bytes", Kind::Gauge, "bytes",
         "Memory in which threads remember places of dead records, to write there again."),
+    of_engine("recovered_items", Kind::Gauge, "items",
+        "Items that came back from `--memory-file` at the start."),
+    of_engine("recovered_bytes", Kind::Gauge, "bytes",
+        "Bytes that they took."),
+    of_engine("recovery_segments_damaged", Kind::Gauge, "segments",
+        "Segments of the file of which a part was damaged; what was behind it is gone."),
+    of_engine("recovery_items_dropped", Kind::Gauge, "items",
+        "Items of the file that lacked a part, or a place in the index."),
 ];
 
 #[cfg(test)]

@@ -3,6 +3,10 @@
 /// Relative exptimes reach this far (30 days); a larger number is an absolute Unix time.
 pub const RELATIVE_EXPTIME_MAX: i64 = 60 * 60 * 24 * 30;
 
+/// The cache's clock starts here, in milliseconds, so that 0 is in the past from the first moment
+/// on.
+pub const CLOCK_START_MS: u64 = 1000;
+
 /// A reading of both clocks, taken once per turn of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {

@@ -1,18 +1,35 @@
 //! flush_all: everything that was stored until a moment is gone, without a walk over the items.
 
+use std::io;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mcache_base::{Expiry, Now};
 
 use crate::groups::{Groups, TooManyGroups};
 
+/// Where flushes are noted so that they outlive the process. Each is noted before it is answered.
+pub trait FlushLog: Send + Sync {
+    /// What was stored until `cutoff` is gone.
+    fn cut(&self, cutoff: u64);
+
+    /// The flush that is to come at a moment, or none.
+    fn order_pending(&self, moment: Option<Expiry>);
+
+    /// The group at this place was flushed. Fails if it cannot be noted.
+    fn write_group(&self, number: usize, prefix: &[u8], cutoff: u64) -> io::Result<()>;
+
+    /// There are so many groups.
+    fn count_groups(&self, count: usize);
+}
+
 /// Which items a flush has taken: those whose store sequence is at most the cutoff.
 ///
 /// The sequence is the engine's own count of stores, not the cas unique: clients choose those.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Flush {
+    log: Option<Arc<dyn FlushLog>>,
     cutoff: AtomicU64,
     is_pending: AtomicBool,
     pending: Mutex<Option<Expiry>>,
@@ -22,6 +39,23 @@ pub struct Flush {
 }
 
 impl Flush {
+    /// What flushes were noted, to be gone on with.
+    pub fn resume(
+        log: Arc<dyn FlushLog>,
+        cutoff: u64,
+        pending: Option<Expiry>,
+        groups: Vec<(Box<[u8]>, u64)>,
+    ) -> Self {
+        Self {
+            cutoff: AtomicU64::new(cutoff),
+            is_pending: AtomicBool::new(pending.is_some()),
+            pending: Mutex::new(pending),
+            groups: Groups::resume(groups),
+            count: AtomicU64::new(1), // so that what they took is looked for
+            log: Some(log),
+        }
+    }
+
     /// Flushes at the moment that `delay` means as an exptime; 0 and the past mean now.
     /// `newest` tells the sequence of the newest store. A pending flush is replaced.
     pub fn order(&self, delay: i64, newest: impl FnOnce() -> u64, now: Now) {
@@ -31,6 +65,7 @@ impl Flush {
             _ => Some(Expiry::from_exptime(delay, now)).filter(|moment| !moment.is_past(now)),
         };
         self.is_pending.store(pending.is_some(), Relaxed);
+        self.note(|log| log.order_pending(*pending));
         if pending.is_none() {
             self.cut(newest());
         }
@@ -42,7 +77,7 @@ impl Flush {
         prefix: &[u8],
         newest: impl FnOnce() -> u64,
     ) -> Result<(), TooManyGroups> {
-        self.groups.flush(prefix, newest())?;
+        self.groups.flush(prefix, newest(), self.log.as_deref())?;
         self.count.fetch_add(1, Release);
         Ok(())
     }
@@ -63,6 +98,7 @@ impl Flush {
             *pending = None;
             self.is_pending.store(false, Relaxed);
             self.cut(newest());
+            self.note(|log| log.order_pending(None));
         }
     }
 
@@ -84,9 +120,16 @@ impl Flush {
     }
 
     fn cut(&self, newest: u64) {
-        self.cutoff.fetch_max(newest, Relaxed);
-        self.groups.forget(newest);
+        let cutoff = self.cutoff.fetch_max(newest, Relaxed).max(newest);
+        self.note(|log| log.cut(cutoff));
+        self.groups.forget(newest, self.log.as_deref());
         self.count.fetch_add(1, Release);
+    }
+
+    fn note(&self, note: impl FnOnce(&dyn FlushLog)) {
+        if let Some(log) = &self.log {
+            note(&**log);
+        }
     }
 
     fn pending(&self) -> MutexGuard<'_, Option<Expiry>> {

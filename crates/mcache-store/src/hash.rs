@@ -12,8 +12,13 @@ pub struct KeyHasher(SipHasher13);
 impl KeyHasher {
     /// Under a secret of its own, drawn from the randomness that std keys its maps with.
     pub fn random() -> Self {
+        Self::with_secret(Self::draw_secret())
+    }
+
+    /// A secret that nobody knows.
+    pub fn draw_secret() -> [u64; 2] {
         let source = RandomState::new();
-        Self::with_secret([source.hash_one(0), source.hash_one(1)])
+        [source.hash_one(0), source.hash_one(1)]
     }
 
     /// Under this secret.

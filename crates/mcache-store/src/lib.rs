@@ -18,5 +18,8 @@ mod tally;
 pub use engine::{Access, EngineOptions, Reservation, SizeLimit, StorageEngine};
 pub use groups::TooManyGroups;
 pub use observer::{Evicted, Observed, Observer};
-pub use segment::{CAPACITY_MIN as SEGMENT_CAPACITY_MIN, SegmentStorageEngine};
+pub use segment::{
+    AfterReboot, Boot, CAPACITY_MIN as SEGMENT_CAPACITY_MIN, Cold, MemoryFile, MemoryFileError,
+    Recovery, SegmentStorageEngine,
+};
 pub use simple::{Arriving, Blob, Held, SimpleStorageEngine};

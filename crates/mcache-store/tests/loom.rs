@@ -9,6 +9,7 @@
 #[allow(dead_code)] // what the engine needs and the models do not
 #[path = "../src/segment/epoch.rs"]
 mod epoch;
+#[allow(dead_code)] // as above
 #[path = "../src/segment/gate.rs"]
 mod gate;
 

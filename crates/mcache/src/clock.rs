@@ -1,21 +1,24 @@
 //! The server's clocks: the only place where time is read.
 
+use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use mcache_base::Now;
+use mcache_base::time::CLOCK_START_MS;
 use mcache_session::ClockMove;
+use mcache_store::Boot;
 use rustix::time::{ClockId, clock_gettime};
 
-/// The cache's clock starts here, so that 0 is in the past from the first moment on.
-const START_MS: u64 = 1000;
+/// Tells a run of the machine from all others.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The clock of one server.
 #[derive(Debug)]
 pub struct Clock {
-    /// Time since the machine was started, when this clock was.
-    started: Duration,
+    /// What the machine's clock since its start was when this one was 0, in milliseconds.
+    origin_ms: i64,
     moved: Moved,
 }
 
@@ -31,21 +34,26 @@ struct Moved {
 impl Clock {
     /// A clock that starts now.
     pub fn start() -> Self {
+        Self::since(since_boot_ms() - CLOCK_START_MS as i64)
+    }
+
+    /// A clock that goes on: it was 0 when the machine's clock since its start was this, in
+    /// milliseconds.
+    pub fn since(origin_ms: i64) -> Self {
         let moved = Moved { paused_ms: AtomicU64::new(u64::MAX), ..Moved::default() };
-        Self { started: since_boot(), moved }
+        Self { origin_ms, moved }
     }
 
     /// Reads both clocks.
     pub fn now(&self) -> Now {
         let running_ms = self.running_ms();
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = Now { clock_ms: START_MS + running_ms, unix: unix.as_secs() };
+        let now = Now { clock_ms: running_ms, unix: unix_time() };
         if self.moved.at_all.load(Relaxed) { self.moved.applied(now, running_ms) } else { now }
     }
 
     /// Whole seconds since the clock was started.
     pub fn uptime(&self) -> u64 {
-        self.now().clock_ms.saturating_sub(START_MS) / 1000
+        self.now().clock_ms.saturating_sub(CLOCK_START_MS) / 1000
     }
 
     /// Moves the clock, for tests.
@@ -62,7 +70,7 @@ impl Clock {
     }
 
     fn running_ms(&self) -> u64 {
-        since_boot().saturating_sub(self.started).as_millis() as u64
+        since_boot_ms().saturating_sub(self.origin_ms).max(CLOCK_START_MS as i64) as u64
     }
 }
 
@@ -72,15 +80,31 @@ impl Moved {
         let by_s = self.by_s.load(Relaxed);
         let clock_ms = now.clock_ms.saturating_sub(stood_ms);
         Now {
-            clock_ms: clock_ms.saturating_add_signed(by_s.saturating_mul(1000)).max(START_MS),
+            clock_ms: clock_ms.saturating_add_signed(by_s.saturating_mul(1000)).max(CLOCK_START_MS),
             unix: now.unix.saturating_sub(stood_ms / 1000).saturating_add_signed(by_s),
         }
     }
 }
 
-/// Time since the machine was started, including time asleep.
-fn since_boot() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+/// The machine and the moment, for a memory file. A machine that does not tell its runs apart is
+/// never the same.
+pub fn boot() -> Boot {
+    let since_ms = since_boot_ms();
+    let text = fs::read_to_string(BOOT_ID).unwrap_or_default().replace('-', "");
+    let id = u128::from_str_radix(text.trim(), 16).unwrap_or_else(|_| {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
+    });
+    Boot { id: id.to_be_bytes(), since_ms, unix: unix_time() }
+}
+
+fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Time since the machine was started, including time asleep, in milliseconds.
+fn since_boot_ms() -> i64 {
+    let since = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
+    since.as_millis() as i64
 }
 
 #[cfg(test)]
@@ -92,7 +116,7 @@ mod tests {
         let clock = Clock::start();
         let first = clock.now();
         let second = clock.now();
-        assert!(first.clock_ms >= START_MS);
+        assert!(first.clock_ms >= CLOCK_START_MS);
         assert!(second.clock_ms >= first.clock_ms);
         assert!(first.unix > 1_700_000_000, "the wall clock counts from 1970");
         assert_eq!(clock.uptime(), 0);
@@ -107,7 +131,7 @@ mod tests {
         let held = clock.now();
         assert!(held.clock_ms >= before.clock_ms + 100_000 && held.unix >= before.unix + 100);
         clock.shift(ClockMove::By(i64::MIN));
-        assert_eq!(clock.now(), Now { clock_ms: START_MS, unix: 0 });
+        assert_eq!(clock.now(), Now { clock_ms: CLOCK_START_MS, unix: 0 });
         clock.shift(ClockMove::Resume);
         assert_eq!(clock.uptime(), 0);
     }

@@ -36,6 +36,7 @@ impl Host for Shared {
             ("io_driver", self.io.to_owned()),
             ("buffered_bytes", held.to_string()),
             ("buffered_bytes_max", self.options.buffered_max.to_string()),
+            ("recovery_us", self.options.recovery_us.to_string()),
             ("panics", panics.to_string()),
             ("idle_kicks", kicks),
             ("framing_errors", self.framing_errors.load(Relaxed).to_string()),

@@ -23,6 +23,7 @@ mod shared;
 pub mod signals;
 mod stop;
 pub mod users;
+pub mod warm;
 mod watch;
 mod worker;
 

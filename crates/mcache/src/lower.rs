@@ -84,6 +84,8 @@ pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
         prefix_delimiter: settings.stat_key_prefix,
         count_prefixes: settings.detail_enabled,
         clock_moves: settings.relaxed_privileges,
+        clock_origin_ms: None,
+        recovery_us: 0,
         set_verbosity: logging::set_verbosity,
     })
 }

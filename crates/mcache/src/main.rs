@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use mcache::{Failure, Habits, Invocation, Server, ServerOptions, Settings};
-use mcache::{daemon, logging, lower, privileges, settings::Engine, signals::Caught};
+use mcache::{daemon, logging, lower, privileges, settings::Engine, signals::Caught, warm};
+use mcache_base::Now;
 use mcache_net::Listeners;
 use mcache_store::{SegmentStorageEngine, SimpleStorageEngine, StorageEngine};
 
@@ -34,40 +35,50 @@ fn run(habits: Habits, arguments: Vec<OsString>) -> Result<(), Failure> {
     logging::start(settings.verbosity);
     let (engine, large_pages) = (lower::engine_options(&settings)?, settings.large_pages);
     lower::report(&settings);
-    let options = privileges::take(&settings, lower::server_options(&settings)?)?;
+    let mut options = privileges::take(&settings, lower::server_options(&settings)?)?;
+    let memory_file = warm::open(&settings)?;
     let listeners = Listeners::bind(&options.listeners, options.backlog)
         .map_err(|error| Failure::system(format!("failed to listen on {error}")))?;
     let signals = Caught::new().map_err(|error| Failure::system(error.to_string()))?;
     let pid_file = daemon::settle(&settings, listeners.addresses())?;
     let signals = (signals, pid_file.as_ref().map(|file| file.path().to_owned()));
-    let kind = settings.engine;
-    let again = move || again(&settings, &arguments);
-    match kind {
+    let cannot_run = |error| Failure::system(format!("the server cannot run: {error}"));
+    match settings.engine {
         Engine::Simple => {
-            serve(options, listeners, signals, SimpleStorageEngine::new(&engine), again)
+            let again = move || again(&settings, &arguments);
+            let engine = Arc::new(SimpleStorageEngine::new(&engine));
+            serve(options, listeners, signals, engine, again).map(drop).map_err(cannot_run)
         }
-        Engine::Segment => SegmentStorageEngine::new(&engine)
-            .map_err(privileges::explain_memory)
-            .and_then(|engine| {
-                if large_pages {
-                    privileges::use_huge_pages(&engine);
-                }
-                serve(options, listeners, signals, engine, again)
-            }),
+        Engine::Segment => {
+            let engine = match memory_file {
+                None => SegmentStorageEngine::new(&engine)
+                    .map_err(privileges::explain_memory)
+                    .map_err(cannot_run)?,
+                Some(file) => warm::recover(&settings, &mut options, &engine, file)?,
+            };
+            if large_pages {
+                privileges::use_huge_pages(&engine);
+            }
+            let (engine, again) = (Arc::new(engine), move || again(&settings, &arguments));
+            let stopped = serve(options, listeners, signals, engine.clone(), again);
+            let now = stopped.map_err(cannot_run)?;
+            engine.close(now);
+            Ok(())
+        }
     }
-    .map_err(|error| Failure::system(format!("the server cannot run: {error}")))
 }
 
+/// Serves until it is stopped. Returns when that was.
 fn serve<E: StorageEngine>(
     options: ServerOptions,
     listeners: Listeners,
     (signals, pid_file): (Caught, Option<PathBuf>),
-    engine: E,
+    engine: Arc<E>,
     again: impl Fn() -> Result<Box<Settings>, Failure> + Send + 'static,
-) -> io::Result<()> {
-    let engine = Arc::new(engine);
+) -> io::Result<Now> {
     let server = Server::start_on(listeners, options, engine.clone())?;
     let (clock, report, replace) = (server.clock(), server.settings_report(), server.users());
+    let at_the_end = server.clock();
     signals.stop(server.stopper(), pid_file, move || {
         let again = again().and_then(|settings| {
             let capacity = lower::engine_options(&settings)?.capacity;
@@ -86,7 +97,8 @@ fn serve<E: StorageEngine>(
             Err(failure) => tracing::warn!(%failure, "SIGHUP: nothing changes"),
         }
     })?;
-    server.join()
+    server.join()?;
+    Ok(at_the_end())
 }
 
 /// What the same command line, and the file that it names, say now.

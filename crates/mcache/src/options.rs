@@ -67,6 +67,11 @@ pub struct ServerOptions {
     pub count_prefixes: bool,
     /// Whether peers may move the clocks: for tests only.
     pub clock_moves: bool,
+    /// The cache's clock goes on: what the machine's clock since its start was when it was 0, in
+    /// milliseconds.
+    pub clock_origin_ms: Option<i64>,
+    /// Microseconds that it took to have the items back.
+    pub recovery_us: u64,
     /// Called when a peer sets the verbosity: 0, 1 or 2.
     pub set_verbosity: fn(u32),
 }
@@ -123,6 +128,8 @@ impl Default for ServerOptions {
             prefix_delimiter: b':',
             count_prefixes: false,
             clock_moves: false,
+            clock_origin_ms: None,
+            recovery_us: 0,
             set_verbosity: |_| {},
         }
     }

@@ -394,6 +394,9 @@ impl Settings {
             )));
         }
         self.check_login()?;
+        if self.memory_file.is_some() && self.engine != Engine::Segment {
+            return Err(Failure::usage("-e: only --engine segment has its items in a file"));
+        }
         let nowhere = [self.port, self.udp_port] == [Port::Off; 2] && self.unix_socket.is_none();
         if nowhere && self.habits == Habits::Mcache {
             return Err(Failure::usage("nothing to listen on: port 0 and no unix socket"));

@@ -81,7 +81,7 @@ impl Shared {
         io: &'static str,
         found: Vec<(RawFd, ListenAddress)>,
     ) -> Self {
-        let clock = Clock::start();
+        let clock = options.clock_origin_ms.map_or_else(Clock::start, Clock::since);
         let now_ms = clock.now().clock_ms;
         let found = found.into_iter().map(|(socket, at)| Entry::found(socket, at, now_ms));
         Self {

@@ -1,15 +1,17 @@
 //! The arena: memory cut into segments, and what is known of each.
 
 use std::io;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64, compiler_fence};
 
 use mcache_base::Expiry;
 
 use super::gate::Gate;
 use super::index::Location;
-use super::memory::{CellArray, Cells, Mapping};
+use super::memory::{CellArray, Cells, Mapping, PAGE};
 use super::record::{ALIGN, FRAGMENT_ENTRY, INLINE_MAX, Record, fragment_size};
+
+use crate::eviction::QUEUES;
 
 /// Smallest and largest size of a segment.
 const SEGMENT_SIZE_MIN: u64 = 16 << 10;
@@ -17,6 +19,9 @@ const SEGMENT_SIZE_MAX: u64 = 1 << 20;
 
 /// Segments that a store of the capacity it was built with has, if their size allows.
 const SEGMENTS_AIM: u64 = 1024;
+
+/// Segments of a memory limit below which larger ones than it needs are in the way.
+const SEGMENTS_FEW: u64 = 32;
 
 /// Address space is reserved for at least so much, so that the limit can be raised later.
 const RESERVE_MIN: u64 = 16 << 30;
@@ -40,6 +45,9 @@ const FRAGMENT_MIN: usize = 256;
 
 /// Cache lines of a record that are brought nearer ahead of its use.
 const LINES_AHEAD: usize = 3;
+
+/// The byte clock of a segment that another process left: more than anybody writes.
+const BORN_MAX: u64 = 1 << 60;
 
 /// What freed memory is filled with in debug builds.
 pub const POISON: u8 = 0xdb;
@@ -85,6 +93,8 @@ pub struct Arena {
     granule_shift: u32,
     /// Segments that were emptied of items that could have stayed: the clock of eviction.
     pub turnover: AtomicU32,
+    /// Segments from here on were never taken: nothing is known of them.
+    used: AtomicU32,
 }
 
 /// The end of a segment that one thread appends to.
@@ -99,22 +109,91 @@ pub struct Open {
     end: usize,
 }
 
-impl Arena {
-    /// Reserves address space for a store of `capacity` bytes. Memory is taken as it is used.
-    pub fn new(capacity: u64) -> io::Result<Self> {
+/// How an arena is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Bytes of a segment, as a power of two.
+    pub segment_shift: u32,
+    /// Bytes of a granule, as a power of two.
+    pub granule_shift: u32,
+    /// How many segments there is address space for.
+    pub segments: usize,
+}
+
+impl Geometry {
+    /// That for a store of `capacity` bytes.
+    pub fn of(capacity: u64) -> Self {
         let wanted = (capacity / SEGMENTS_AIM).clamp(SEGMENT_SIZE_MIN, SEGMENT_SIZE_MAX);
         let segment_shift = wanted.ilog2();
         let reserve = (capacity.saturating_mul(2)).max(RESERVE_MIN).next_power_of_two();
         // Locations have 32 bits, and a record is aligned at least to its header's cells.
         let granule_shift = reserve.ilog2().saturating_sub(32).max(ALIGN.ilog2());
         let segments = (reserve >> segment_shift) as usize;
-        Ok(Self {
-            memory: Mapping::new(reserve as usize)?,
-            table: CellArray::new(segments)?,
-            segment_shift,
-            granule_shift,
-            turnover: AtomicU32::new(0),
-        })
+        Self { segment_shift, granule_shift, segments }
+    }
+
+    /// Whether an arena can be cut like this: what a file says may be anything.
+    pub fn is_sound(self) -> bool {
+        let shifts = SEGMENT_SIZE_MIN.ilog2()..=SEGMENT_SIZE_MAX.ilog2();
+        shifts.contains(&self.segment_shift)
+            && (ALIGN.ilog2()..self.segment_shift).contains(&self.granule_shift)
+            && self.segments.is_power_of_two()
+            && self.segments <= 1 << (u32::BITS + self.granule_shift - self.segment_shift)
+    }
+
+    /// Whether a store of `capacity` bytes can work in an arena that is cut like this.
+    pub fn suits(self, capacity: u64) -> bool {
+        let segment = 1 << self.segment_shift;
+        self.len() as u64 >= capacity && capacity / segment >= SEGMENTS_FEW
+    }
+
+    /// Bytes of all segments.
+    pub fn len(self) -> usize {
+        self.segments << self.segment_shift
+    }
+}
+
+impl Arena {
+    /// Reserves address space for a store of `capacity` bytes. Memory is taken as it is used.
+    pub fn new(capacity: u64) -> io::Result<Self> {
+        let geometry = Geometry::of(capacity);
+        let (memory, table) = (Mapping::new(geometry.len())?, CellArray::new(geometry.segments)?);
+        Ok(Self::on(geometry, memory, table))
+    }
+
+    /// An arena in this memory, which is as long as its geometry says.
+    pub fn on(geometry: Geometry, memory: Mapping, table: CellArray<Segment>) -> Self {
+        let Geometry { segment_shift, granule_shift, .. } = geometry;
+        let (turnover, used) = (AtomicU32::new(0), AtomicU32::new(0));
+        Self { memory, table, segment_shift, granule_shift, turnover, used }
+    }
+
+    /// Has the system give a segment memory.
+    pub fn take(&self, id: SegmentId) -> io::Result<()> {
+        self.table.take(id as usize)?;
+        self.memory.take((id as usize) << self.segment_shift, self.segment_size())?;
+        self.used.fetch_max(id + 1, Relaxed);
+        Ok(())
+    }
+
+    /// Has the system give the table memory for the first `segments` segments.
+    pub fn take_table(&self, segments: usize) -> io::Result<()> {
+        (0..segments).step_by(PAGE / size_of::<Segment>()).try_for_each(|id| self.table.take(id))
+    }
+
+    /// Takes over a segment that another process left: nobody is at work in it, and nothing in it
+    /// is known to be alive.
+    pub fn adopt(&self, id: SegmentId, clock_ms: u64) {
+        let segment = self.segment(id);
+        self.used.fetch_max(id + 1, Relaxed);
+        segment.gate.reset();
+        for cell in [&segment.live, &segment.pins, &segment.life, &segment.turnover] {
+            cell.store(0, Relaxed);
+        }
+        segment.expires_ms.store(u64::MAX, Relaxed);
+        segment.opened_ms.fetch_min(clock_ms, Relaxed);
+        segment.queue.fetch_min(QUEUES as u32 - 1, Relaxed);
+        segment.born.fetch_min(BORN_MAX, Relaxed);
     }
 
     /// The memory.
@@ -130,7 +209,9 @@ impl Arena {
 
     /// Bytes of the records that are alive.
     pub fn live(&self) -> u64 {
-        self.table.as_ref().iter().map(|segment| u64::from(segment.live.load(Relaxed))).sum()
+        let used = self.used.load(Relaxed) as usize;
+        let segments = self.table.as_ref().iter().take(used);
+        segments.map(|segment| u64::from(segment.live.load(Relaxed))).sum()
     }
 
     /// How many segments there is address space for.
@@ -241,6 +322,8 @@ impl Arena {
     pub fn open(&self, id: SegmentId, queue: usize, base: u64, born: u64, clock_ms: u64) -> Open {
         let segment = self.segment(id);
         let granule = 1usize << self.granule_shift;
+        // Who finds the segment in a file finds nothing written in it before anything changes.
+        compiler_fence(SeqCst);
         segment.base.store(base, Relaxed);
         segment.opened_ms.store(clock_ms, Relaxed);
         segment.expires_ms.store(u64::MAX, Relaxed);
@@ -260,7 +343,7 @@ impl Arena {
     /// As for [`Self::release`].
     pub unsafe fn poison(&self, id: SegmentId) {
         let begin = (id as usize) << self.segment_shift;
-        let written = self.segment(id).written.load(Relaxed) as usize;
+        let written = self.segment(id).written.swap(0, Relaxed) as usize;
         // SAFETY: as the caller promised.
         unsafe { self.memory.write(begin, &vec![POISON; written]) };
     }
@@ -270,6 +353,7 @@ impl Arena {
     /// # Safety
     /// No record in it can be reached, and no epoch in which one could is still worked in.
     pub unsafe fn release(&self, id: SegmentId) {
+        self.forget(id); // who finds it in a file finds nothing
         let begin = (id as usize) << self.segment_shift;
         // SAFETY: as the caller promised.
         unsafe { self.memory.release(begin, self.segment_size()) };

@@ -44,6 +44,12 @@ impl Gate {
         }
     }
 
+    /// Opens a gate that nobody is inside of, whatever stands in it.
+    pub fn reset(&self) {
+        self.inside.store(0, Release);
+        self.closed.store(0, Release);
+    }
+
     /// Opens the gate that this thread closed.
     pub fn open(&self) {
         self.closed.store(0, Release);

@@ -1,19 +1,30 @@
 //! The memory that the arena and the index lie in: mapped once, shared by all threads.
 
+use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
 /// Size of a page as far as giving memory back is concerned.
 pub const PAGE: usize = 4096;
 
-/// Zeroed memory, reserved at once and taken from the system page by page as it is written.
+/// Memory that is reserved at once: zeroed and taken from the system page by page as it is written,
+/// or a part of a file, which outlives the process.
 pub struct Mapping {
     start: NonNull<u8>,
     len: usize,
+    backing: Option<Backing>,
+}
+
+/// The part of a file that a mapping is.
+struct Backing {
+    file: Arc<File>,
+    offset: u64,
 }
 
 // SAFETY: the mapping is plain memory that lives as long as the value; whoever hands out
@@ -30,7 +41,28 @@ impl Mapping {
         // SAFETY: a fresh anonymous mapping aliases nothing.
         let start = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags) }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, len })
+        Ok(Self { start, len, backing: None })
+    }
+
+    /// Maps a part of a file. Nothing of it may be touched that the file has no memory for, see
+    /// [`Self::take`]: not even to read it.
+    pub fn of_file(file: &Arc<File>, offset: u64, len: usize) -> io::Result<Self> {
+        let flags = MapFlags::SHARED | MapFlags::NORESERVE;
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the system's choice; the file is locked against
+        // other processes of this program (see `warm`), and mapped here once.
+        let start = unsafe { mmap(std::ptr::null_mut(), len, prot, flags, &**file, offset) }?;
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, len, backing: Some(Backing { file: file.clone(), offset }) })
+    }
+
+    /// Has the system give a range memory now, if it is a file's: a volume that is full says so
+    /// here. What stands there stays; what was never written is zero.
+    pub fn take(&self, offset: usize, len: usize) -> io::Result<()> {
+        self.assert_range(offset, len);
+        let Some(Backing { file, offset: begin }) = &self.backing else { return Ok(()) };
+        fallocate(&**file, FallocateFlags::empty(), begin + offset as u64, len as u64)?;
+        Ok(())
     }
 
     /// Length in bytes.
@@ -76,6 +108,7 @@ impl Mapping {
     /// Nobody reads or writes the range at the same time.
     #[inline]
     pub unsafe fn write(&self, offset: usize, bytes: &[u8]) {
+        self.tell();
         self.assert_range(offset, bytes.len());
         // SAFETY: the range is inside the mapping; the caller answers for nobody else using it.
         unsafe {
@@ -90,6 +123,12 @@ impl Mapping {
     /// Nobody holds a reference to bytes of the range, or reads it at the same time.
     pub unsafe fn release(&self, offset: usize, len: usize) {
         self.assert_range(offset, len);
+        if let Some(Backing { file, offset: begin }) = &self.backing {
+            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            // A failure keeps the pages, which is harmless.
+            let _ = fallocate(&**file, hole, begin + offset as u64, len as u64);
+            return;
+        }
         // SAFETY: the range is inside the mapping, which is private and anonymous; the caller
         // answers for nobody using it. A failure keeps the pages, which is harmless.
         let _ =
@@ -109,8 +148,18 @@ impl Mapping {
         prefetch(self.start.as_ptr().wrapping_add(offset));
     }
 
+    /// Tells a test of an access to a file that is about to be made.
+    #[inline(always)]
+    fn tell(&self) {
+        #[cfg(test)]
+        if self.backing.is_some() {
+            watch::tell();
+        }
+    }
+
     #[inline]
     fn at<T>(&self, offset: usize) -> NonNull<T> {
+        self.tell();
         self.assert_range(offset, size_of::<T>());
         assert!(offset.is_multiple_of(align_of::<T>()), "a cell is aligned");
         // SAFETY: inside the mapping, as asserted.
@@ -193,8 +242,17 @@ pub struct CellArray<T> {
 impl<T: Cells> CellArray<T> {
     /// Reserves `count` zeroed cells.
     pub fn new(count: usize) -> io::Result<Self> {
-        let mapping = Mapping::new((count * size_of::<T>()).next_multiple_of(PAGE))?;
-        Ok(Self { mapping, cells: PhantomData })
+        Ok(Self::on(Mapping::new((count * size_of::<T>()).next_multiple_of(PAGE))?))
+    }
+
+    /// A mapping, as cells.
+    pub fn on(mapping: Mapping) -> Self {
+        Self { mapping, cells: PhantomData }
+    }
+
+    /// Has the system give a cell memory now: see [`Mapping::take`].
+    pub fn take(&self, cell: usize) -> io::Result<()> {
+        self.mapping.take(cell * size_of::<T>(), size_of::<T>())
     }
 
     /// Gives whole pages of cells, which nobody needs any more, back to the system: they become
@@ -213,9 +271,40 @@ impl<T: Cells> CellArray<T> {
 impl<T: Cells> AsRef<[T]> for CellArray<T> {
     #[inline]
     fn as_ref(&self) -> &[T] {
+        self.mapping.tell();
         let count = self.mapping.len / size_of::<T>();
-        // SAFETY: the memory is mapped, page-aligned, zeroed, and `T` is made of atomics.
+        // SAFETY: the memory is mapped and page-aligned, and `T` is made of atomics, for which any
+        // bytes will do. Nobody asks for a cell of a file that it has no memory for.
         unsafe { std::slice::from_raw_parts(self.mapping.start.as_ptr().cast(), count) }
+    }
+}
+
+/// Lets a test see a mapped file as it is before each access of its thread.
+#[cfg(test)]
+pub mod watch {
+    use std::cell::RefCell;
+
+    /// What sees it.
+    type Watcher = Box<dyn FnMut()>;
+
+    thread_local! {
+        static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
+    }
+
+    /// Begins, or ends.
+    pub fn set(watcher: Option<Watcher>) {
+        WATCHER.with(|it| *it.borrow_mut() = watcher);
+    }
+
+    pub(super) fn tell() {
+        WATCHER.with(|it| {
+            // What the watcher does itself it is not told of.
+            let watcher = it.borrow_mut().take();
+            if let Some(mut watcher) = watcher {
+                watcher();
+                *it.borrow_mut() = Some(watcher);
+            }
+        });
     }
 }
 

@@ -40,6 +40,7 @@ mod sync;
 #[allow(unsafe_code)] // walks segments
 mod upkeep;
 mod walk;
+mod warm;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -61,6 +62,8 @@ use reclaim::Reclaimer;
 use record::Record;
 pub use staged::Staged;
 use staged::Staging;
+use warm::Warm;
+pub use warm::{AfterReboot, Boot, Cold, MemoryFile, MemoryFileError, Recovery};
 
 use crate::engine::{EngineOptions, SizeLimit, StorageEngine};
 use crate::eviction::Admission;
@@ -120,16 +123,28 @@ pub struct SegmentStorageEngine {
     ages: Ages,
     /// Of upkeep, which one thread does.
     upkeep_counters: Arc<EngineCounters>,
+    /// The file that the segments lie in, if they do.
+    warm: Option<Warm>,
 }
 
 impl SegmentStorageEngine {
     /// An empty engine. Fails if the system has no address space for it.
     pub fn new(options: &EngineOptions) -> io::Result<Self> {
+        let arena = Arena::new(options.capacity)?;
+        Self::build(options, arena, KeyHasher::draw_secret(), Flush::default())
+    }
+
+    /// An engine in this arena, of which nothing is in the index.
+    fn build(
+        options: &EngineOptions,
+        arena: Arena,
+        secret: [u64; 2],
+        flush: Flush,
+    ) -> io::Result<Self> {
         let regions = (options.capacity / BYTES_PER_REGION).clamp(2, REGIONS_MAX);
         let regions = (regions / 2 + 1).next_power_of_two() as usize;
         let epochs = Epochs::default();
         let upkeep_counters = Arc::new(EngineCounters::default());
-        let arena = Arena::new(options.capacity)?;
         let policy = (options.policy.by_segments)(arena.memory().len() as u64)?;
         let admission = policy.admission();
         let reclaimer = Mutex::new(Reclaimer::new(&epochs, policy));
@@ -138,9 +153,9 @@ impl SegmentStorageEngine {
             index: Index::new(regions, REGION_WINDOW)?,
             pool: Pool::new(SEGMENTS_MIN),
             epochs,
-            hasher: KeyHasher::random(),
+            hasher: KeyHasher::with_secret(secret),
             sequence: Sequence::default(),
-            flush: Flush::default(),
+            flush,
             item_size: options.item_size,
             evict: options.evict,
             observed: Observed::default(),
@@ -155,6 +170,7 @@ impl SegmentStorageEngine {
             counters: Mutex::new(vec![upkeep_counters.clone()]),
             ages: Ages::default(),
             upkeep_counters,
+            warm: None,
         };
         engine.balance();
         Ok(engine)
@@ -353,6 +369,7 @@ impl StorageEngine for SegmentStorageEngine {
     /// The rows of [`mcache_base::figures`] that are the engine's.
     fn figures(&self) -> Vec<(&'static str, u64)> {
         let taken = self.pool.taken();
+        let recovery = self.recovery().copied().unwrap_or_default();
         vec![
             ("segment_size", self.arena.segment_size() as u64),
             ("segments_allowed", self.pool.allowed() as u64),
@@ -365,6 +382,10 @@ impl StorageEngine for SegmentStorageEngine {
             ("index_bytes", self.index.bytes()),
             ("policy_bytes", self.admission.bytes()),
             ("dead_places_bytes", self.places.load(Relaxed)),
+            ("recovered_items", recovery.items),
+            ("recovered_bytes", recovery.bytes),
+            ("recovery_segments_damaged", recovery.segments_damaged),
+            ("recovery_items_dropped", recovery.items_dropped),
         ]
     }
 

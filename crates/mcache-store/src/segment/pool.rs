@@ -25,6 +25,8 @@ pub struct Pool {
     inner: Mutex<Inner>,
     /// Segments that may have memory.
     allowed: AtomicUsize,
+    /// Segments that had memory when the system last had no more; otherwise `usize::MAX`.
+    had: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -48,12 +50,35 @@ struct Inner {
 impl Pool {
     /// All segments unused.
     pub fn new(allowed: usize) -> Self {
-        Self { inner: Mutex::default(), allowed: AtomicUsize::new(allowed) }
+        let (allowed, had) = (AtomicUsize::new(allowed), AtomicUsize::new(usize::MAX));
+        Self { inner: Mutex::default(), allowed, had }
+    }
+
+    /// Takes over the segments of a file: those in the queues are full, the oldest first; the
+    /// others up to `used` are empty, and their memory is given back. Nobody is at work.
+    pub fn restore(&self, queues: [VecDeque<SegmentId>; QUEUES], used: SegmentId, arena: &Arena) {
+        let mut full = vec![false; used as usize];
+        queues.iter().flatten().for_each(|&id| full[id as usize] = true);
+        let empty = (0..used).filter(|&id| !full[id as usize]);
+        let mut inner = self.lock();
+        for id in empty {
+            // SAFETY: nobody is at work, and nothing alive is in it.
+            unsafe { arena.release(id) };
+            inner.released.push(id);
+        }
+        inner.unused = used;
+        inner.taken = queues.iter().map(VecDeque::len).sum();
+        inner.queues = queues;
     }
 
     /// Sets how many segments may have memory.
     pub fn allow(&self, segments: usize) {
-        self.allowed.store(segments, Relaxed);
+        self.allowed.store(segments.min(self.had.load(Relaxed)), Relaxed);
+    }
+
+    /// Asks the system again for more memory than it last had.
+    pub fn hope(&self) {
+        self.had.store(usize::MAX, Relaxed);
     }
 
     /// How many segments may have memory.
@@ -75,13 +100,15 @@ impl Pool {
         if inner.free.len() + fresh <= kept_back {
             return None;
         }
-        let id = inner.free.pop().unwrap_or_else(|| {
-            inner.taken += 1;
-            inner.released.pop().unwrap_or_else(|| {
-                inner.unused += 1;
-                inner.unused - 1
-            })
-        });
+        let id = match inner.free.pop() {
+            Some(id) => id,
+            None => inner.take_fresh(arena).or_else(|| {
+                // The file's volume is full: as if the limit were what there is.
+                self.had.store(inner.taken, Relaxed);
+                self.allow(allowed);
+                None
+            })?,
+        };
         // What is being filled is walked: nobody may take what was here before for records.
         arena.forget(id);
         inner.filling.push((id, owner));
@@ -256,6 +283,17 @@ impl Pool {
 }
 
 impl Inner {
+    /// A segment that had no memory and has some now.
+    fn take_fresh(&mut self, arena: &Arena) -> Option<SegmentId> {
+        let id = self.released.last().copied().unwrap_or(self.unused);
+        arena.take(id).ok()?;
+        if self.released.pop().is_none() {
+            self.unused += 1;
+        }
+        self.taken += 1;
+        Some(id)
+    }
+
     /// A segment is free once its epoch is over and no send that began in it holds it.
     fn free_from_limbo(&mut self, arena: &Arena, epochs: &Epochs) {
         if self.limbo.is_empty() {

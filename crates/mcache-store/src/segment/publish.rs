@@ -362,7 +362,7 @@ mod tests {
         let mut access = engine.access();
         let key = access.key(b"k");
         for last in [0, 1 << 31, (1 << 32) - 2, 1 << 32, 3 << 32, (1 << 40) + 5] {
-            engine.sequence.skip_to(last);
+            engine.sequence.resume(last);
             let stored = access.store(key, &Store::default(), b"value", NOW);
             let Stored::Stored { cas, .. } = stored else { panic!("{stored:?} after {last}") };
             let hit = access.fetch(key, &Fetch::default(), NOW).expect("was stored");

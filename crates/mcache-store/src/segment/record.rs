@@ -20,6 +20,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+use mcache_base::limits::KEY_MAX;
 use mcache_base::operation::Before;
 use mcache_base::{Expiry, Now};
 
@@ -53,6 +54,28 @@ impl<'m> Record<'m> {
             record.key = record.layout().key;
         }
         record
+    }
+
+    /// The record at `at`, if one that is whole begins there and ends by `end`: what is there may
+    /// be anything. `base` is that of its segment.
+    ///
+    /// # Safety
+    /// Nobody else writes to the memory up to `end`, or uses it for anything else, during `'m`.
+    pub unsafe fn whole(memory: &'m Mapping, at: usize, end: usize, base: u64) -> Option<Self> {
+        let room = end.checked_sub(at).filter(|&room| room >= ALIGN)?;
+        let word = memory.u32(at).load(Acquire);
+        let least = match (key_len(word), inline_len(word), word & STATE) {
+            (0, 0, LIVE | DEAD) => FRAGMENT_HEADER,
+            (0, _, DEAD) => ALIGN,
+            (1..=KEY_MAX, _, LIVE | DEAD) => HEADER + size_of::<u16>(),
+            _ => return None,
+        };
+        if room < least {
+            return None;
+        }
+        // SAFETY: as the caller promised; what is read of it to know its size is there.
+        let record = unsafe { Self::new(memory, at) };
+        (record.size() <= room && record.is_intact(base)).then_some(record)
     }
 
     /// The key.
@@ -364,7 +387,8 @@ pub fn pack_expiry(expiry: Expiry) -> u64 {
     }
 }
 
-fn unpack_expiry(packed: u64) -> Expiry {
+/// The expiry that a cell holds.
+pub fn unpack_expiry(packed: u64) -> Expiry {
     match packed {
         u64::MAX => Expiry::Never,
         _ if packed & 1 == 0 => Expiry::Clock(packed >> 1),

@@ -50,11 +50,13 @@ impl SegmentStorageEngine {
         for region in 0..self.index.regions() {
             while self.index.lock_region(region).shrink(self) {}
         }
+        self.note_progress(now);
         self.mark_flushed();
         self.bury_dead(now, &counters);
         self.empty_dead(now, &counters);
         self.note_ages(now);
         self.staging.calm();
+        self.pool.hope();
         self.balance();
         let spare = self.pool.allowed() / SPARE_DIVISOR;
         self.pool.release_idle(spare, self.run_max(), &self.arena, &self.epochs);

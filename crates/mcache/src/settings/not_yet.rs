@@ -21,7 +21,6 @@ macro_rules! not_yet {
 
 not_yet! {
     "-Z" "--enable-ssl";
-    "-e" "--memory-file" = FILE;
     "-o drop_privileges";
     "-o sock_cookie_id" = NUMBER;
     "-o ssl_chain_cert" = FILE;

@@ -58,6 +58,11 @@ pub fn path(value: &Option<PathBuf>) -> String {
     value.as_ref().map_or_else(|| UNSET.to_owned(), |path| path.display().to_string())
 }
 
+/// A path, or what memcached shows for this one if there is none.
+pub fn path_or_null(value: &Option<PathBuf>) -> String {
+    value.as_ref().map_or_else(|| "(null)".to_owned(), |path| path.display().to_string())
+}
+
 /// A path, or `no`.
 pub fn path_or_no(value: &Option<PathBuf>) -> String {
     value.as_ref().map_or_else(|| "no".to_owned(), |path| path.display().to_string())

@@ -492,9 +492,18 @@ settings! {
         stat "num_napi_ids";
         no effect "mcache does not sort connections by NIC queue";
 
-    /// The file that the items live in.
-    memory_file: &'static str = "(null)", "(null)" => show::plain;
+    /// File that the items live in, on a RAM disk: a server that is started with it again has them
+    /// again, however the one before ended. Only one server at a time can have it.
+    memory_file: Option<PathBuf> = None, None => show::path_or_null;
+        ["-e" "--memory-file"] "FILE" => read::path;
         stat "memory_file";
+
+    /// What is done with a memory file that was last used before the machine was started: `cold`
+    /// begins anew, because some of it may be older than the rest; `verify` takes what its
+    /// checksums find whole.
+    after_reboot: &'static str = "cold", "cold" => show::plain;
+        ["--after-reboot"] "cold|verify" =>
+            |field, text| read::one_of(field, text, &["cold", "verify"]);
 
     /// Bytes of an item's flags.
     client_flags_size: u32 = 4, 4 => show::plain;
