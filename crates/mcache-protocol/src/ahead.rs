@@ -1,7 +1,8 @@
 //! A look ahead: which keys the next requests are about, as far as that is cheap to tell.
 //!
 //! Of plain requests all is told, and they need no other decoding: `get <key>[ <key>...]`, words
-//! one space apart, and `set <key> <flags> <exptime> <bytes>[ noreply]` whose data has arrived.
+//! one space apart, `set <key> <flags> <exptime> <bytes>[ noreply]` whose data has arrived, and the
+//! frames of binary gets.
 //! What is told of the others is a hint, used to bring memory nearer, never to answer: a key that
 //! is missed or misread costs a cache miss.
 
@@ -10,8 +11,9 @@ use mcache_base::number::parse_u64;
 use mcache_base::operation::Store;
 use memchr::memchr;
 
+use crate::binary;
 use crate::scan::word_end;
-use crate::style::TextStyle;
+use crate::style::{BinaryStyle, TextStyle};
 
 /// A key that a request ahead is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +31,30 @@ pub enum Plain<'b> {
     Get(PlainGet),
     /// A `set`.
     Set(PlainSet<'b>),
+    /// A get of the binary protocol.
+    Frame(PlainFrame<'b>),
+}
+
+impl Plain<'_> {
+    /// Where in the input it begins.
+    #[inline]
+    pub fn from(&self) -> usize {
+        match *self {
+            Self::Get(PlainGet { from, .. })
+            | Self::Set(PlainSet { from, .. })
+            | Self::Frame(PlainFrame { from, .. }) => from,
+        }
+    }
+
+    /// Its bytes.
+    #[inline]
+    pub fn size(&self) -> usize {
+        match *self {
+            Self::Get(PlainGet { from, end, .. })
+            | Self::Set(PlainSet { from, end, .. })
+            | Self::Frame(PlainFrame { from, end, .. }) => end - from,
+        }
+    }
 }
 
 /// One key of a plain `get` or `gets`.
@@ -61,6 +87,17 @@ pub struct PlainSet<'b> {
     pub noreply: bool,
     /// The data.
     pub value: &'b [u8],
+}
+
+/// A get of the binary protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlainFrame<'b> {
+    /// Where in the input it begins.
+    pub from: usize,
+    /// Where what comes next begins.
+    pub end: usize,
+    /// How to answer.
+    pub style: BinaryStyle<'b>,
 }
 
 impl PlainSet<'_> {
@@ -235,7 +272,13 @@ impl<'b> Found<'_, 'b> {
     }
 
     /// The key of a binary frame. Returns what follows it.
+    #[inline]
     fn frame(&mut self, rest: &'b [u8]) -> Option<&'b [u8]> {
+        if let Some((key, style, size)) = binary::plain_get(rest) {
+            let from = self.position(rest);
+            self.add(key, Some(Plain::Frame(PlainFrame { from, end: from + size, style })));
+            return rest.get(size..);
+        }
         let (header, body) = rest.split_at_checked(HEADER)?;
         let &[_, _, key_high, key_low, extras, _, _, _, a, b, c, d, ..] = header else {
             return None;

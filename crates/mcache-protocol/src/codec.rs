@@ -92,6 +92,16 @@ impl Codec {
         self.text.in_list()
     }
 
+    /// Says what came of a plain get, in text or binary.
+    #[inline]
+    pub fn encode_get<I: Item>(style: &Style<'_>, item: Option<&I>, out: &mut Output<I::Pin>) {
+        match style {
+            Style::Text(style) => text::encode_get(*style, item, out),
+            Style::Binary(style) => binary::encode_get(style, item, out),
+            Style::Meta(_) => debug_assert!(false, "none of meta's gets is plain"),
+        }
+    }
+
     /// Says `outcome` in the protocol's words.
     #[inline]
     pub fn encode<I: Item>(

@@ -2,7 +2,7 @@
 
 use mcache_base::Key;
 use mcache_base::limits::REQUESTS_AHEAD;
-use mcache_protocol::{Ahead, Codec, Plain, PlainGet, PlainSet};
+use mcache_protocol::{Ahead, Codec, Plain};
 use mcache_store::Access;
 
 /// Keys that were looked ahead at, in the order in which they will be asked for.
@@ -72,8 +72,7 @@ impl<'b> Lookahead<'b> {
     pub(crate) fn plain(&self, at: usize) -> Option<(Key<'b>, Plain<'b>)> {
         let key = *self.keys[..self.len].get(self.next)?;
         let plain = self.seen[self.next].plain?;
-        let (Plain::Get(PlainGet { from, .. }) | Plain::Set(PlainSet { from, .. })) = plain;
-        (self.at + from == at).then_some((key, plain))
+        (self.at + plain.from() == at).then_some((key, plain))
     }
 
     /// Goes on to the next key.

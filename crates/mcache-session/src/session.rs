@@ -5,7 +5,7 @@ use mcache_base::operation::Fetch;
 use mcache_base::{Now, Outgoing};
 use mcache_protocol::output::Mark;
 use mcache_protocol::request::Sasl;
-use mcache_protocol::text::{self, encode_get};
+use mcache_protocol::text;
 use mcache_protocol::{
     Codec, Decoded, KeyScratch, Outcome, Output, Plain, Protocols, Request, Resume, Style,
     WireError,
@@ -246,18 +246,9 @@ impl<E: StorageEngine> Session<E> {
         context: &mut Context<'_, E>,
     ) -> Option<usize> {
         let (key, plain) = turn.ahead.plain(at)?;
-        match plain {
-            Plain::Get(get) => {
-                let style = self.codec.step_over(&get)?;
-                turn.ahead.step();
-                if get.begins {
-                    turn.answered = out.mark();
-                    context.note_command(rest);
-                }
-                let found = fetch(key, &Fetch::default(), true, context);
-                encode_get(style, found.as_ref().ok().map(|hit| &hit.item), out);
-                Some(get.end - get.from)
-            }
+        let (begins, style) = match plain {
+            Plain::Get(get) => (get.begins, Style::Text(self.codec.step_over(&get)?)),
+            Plain::Frame(get) => (true, Style::Binary(get.style)),
             Plain::Set(set) => {
                 turn.ahead.step();
                 context.note_command(rest);
@@ -265,9 +256,17 @@ impl<E: StorageEngine> Session<E> {
                 let value = Value::Whole(set.value);
                 let outcome = store(key, &how, &style.into(), value, context);
                 text::encode(style, &outcome, out);
-                Some(set.end - set.from)
+                return Some(set.end - set.from);
             }
+        };
+        turn.ahead.step();
+        if begins {
+            turn.answered = out.mark();
+            context.note_command(rest);
         }
+        let found = fetch(key, &Fetch::default(), true, context);
+        Codec::encode_get(&style, found.as_ref().ok().map(|hit| &hit.item), out);
+        Some(plain.size())
     }
 
     /// Serves the command at the front of `rest`.

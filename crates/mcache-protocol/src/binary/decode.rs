@@ -7,7 +7,7 @@ use crate::decoded::{Decoded, Resume};
 use crate::outcome::WireError;
 use crate::request::{Request, Sasl};
 use crate::style::{BinaryStyle, Style};
-use crate::verbs::{self, Operation, SaslStep};
+use crate::verbs::{self, Opcode, Operation, SaslStep, Verb};
 
 use super::header::{HEADER_LEN, Header, REQUEST_MAGIC};
 
@@ -42,14 +42,8 @@ pub fn decode(input: &[u8], sasl: bool) -> Decoded<'_> {
     let Some(key) = rest.get(..usize::from(header.key_len)) else {
         return Decoded::NeedMore;
     };
-    let style = BinaryStyle {
-        opcode: header.opcode,
-        opaque: header.opaque,
-        quiet: opcode.quiet,
-        key: opcode.with_key.then_some(key),
-        without_value: verb.operation == Operation::Touch,
-    };
-    let frame = Frame { header, extras, key, value_len, style: Style::Binary(style) };
+    let style = Style::Binary(style(&header, verb, opcode, key));
+    let frame = Frame { header, extras, key, value_len, style };
     let decoded = match verb.operation {
         Operation::Store(mode) => frame.store(mode),
         Operation::Sasl(_) if !sasl => return skip(&header),
@@ -57,6 +51,37 @@ pub fn decode(input: &[u8], sasl: bool) -> Decoded<'_> {
         operation => frame.request(operation),
     };
     decoded.unwrap_or_else(|| refuse(&header, WireError::BadFormat))
+}
+
+/// The get at the front of `input`, in any of its forms, if it has arrived and is laid out as one:
+/// its key, how to answer, and its bytes.
+#[inline]
+pub fn plain_get(input: &[u8]) -> Option<(&[u8], BinaryStyle<'_>, usize)> {
+    let (header, rest) = input.split_first_chunk::<HEADER_LEN>()?;
+    if header[0] != REQUEST_MAGIC {
+        return None;
+    }
+    let header = Header::parse(header);
+    let (verb, opcode) = verbs::by_opcode(header.opcode)?;
+    let len = usize::from(header.key_len);
+    let fits = (1..=KEY_MAX).contains(&len) && header.body_len as usize == len;
+    if verb.operation != Operation::Fetch || header.extras_len != 0 || !fits {
+        return None;
+    }
+    let key = rest.get(..len)?;
+    Some((key, style(&header, verb, opcode, key), HEADER_LEN + len))
+}
+
+/// How to answer a request.
+#[inline]
+fn style<'b>(header: &Header, verb: &Verb, opcode: Opcode, key: &'b [u8]) -> BinaryStyle<'b> {
+    BinaryStyle {
+        opcode: header.opcode,
+        opaque: header.opaque,
+        quiet: opcode.quiet,
+        key: opcode.with_key.then_some(key),
+        without_value: verb.operation == Operation::Touch,
+    }
 }
 
 /// A request with its parts laid out; the value may still be on its way.
@@ -242,4 +267,57 @@ fn skip<'b>(header: &Header) -> Decoded<'b> {
 fn echo<'b>(header: &Header) -> Style<'b> {
     let (opcode, opaque) = (header.opcode, header.opaque);
     Style::Binary(BinaryStyle { opcode, opaque, ..BinaryStyle::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame: opcode, extras, key and the length of a value that does not come.
+    fn frame(opcode: u8, extras: &[u8], key: &[u8], value_len: usize) -> Vec<u8> {
+        let mut frame = vec![REQUEST_MAGIC, opcode];
+        frame.extend((key.len() as u16).to_be_bytes());
+        frame.extend([extras.len() as u8, 0, 0, 0]);
+        frame.extend(((extras.len() + key.len() + value_len) as u32).to_be_bytes());
+        frame.extend([1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 9]);
+        frame.extend(extras);
+        frame.extend(key);
+        frame
+    }
+
+    #[test]
+    fn a_plain_get_is_what_the_decoder_makes_of_it() {
+        let long = [b'k'; KEY_MAX + 1];
+        let mut plain = 0;
+        for opcode in 0..=u8::MAX {
+            for (extras, key, value_len) in [
+                (&b""[..], &b"key"[..], 0),
+                (b"", &long[1..], 0),
+                (b"", &long, 0),
+                (b"", b"", 0),
+                (b"abcd", b"key", 0),
+                (b"", b"key", 1),
+            ] {
+                let mut input = frame(opcode, extras, key, value_len);
+                let is_fetch = verbs::by_opcode(opcode)
+                    .is_some_and(|(verb, _)| verb.operation == Operation::Fetch);
+                let told = plain_get(&input).map(|(key, style, size)| {
+                    let request = Request::Fetch { key, fetch: Fetch::default() };
+                    Decoded::Request { request, style: Style::Binary(style), size }
+                });
+                match decode(&input, false) {
+                    decoded @ Decoded::Request { .. } if is_fetch => {
+                        assert_eq!(told, Some(decoded), "{opcode:#x}");
+                        plain += 1;
+                        input.pop();
+                        assert_eq!(plain_get(&input), None, "{opcode:#x} cut short");
+                    }
+                    other => assert_eq!(told, None, "{opcode:#x}: {other:?}"),
+                }
+            }
+        }
+        assert_eq!(plain, 4 * 2, "get, getq, getk and getkq, with keys of both lengths");
+        assert_eq!(plain_get(b""), None);
+        assert_eq!(plain_get(&[&[0x81], &frame(0, b"", b"k", 0)[1..]].concat()), None);
+    }
 }

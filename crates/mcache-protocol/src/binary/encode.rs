@@ -8,7 +8,7 @@ use crate::output::Output;
 use crate::style::BinaryStyle;
 use crate::verbs::{self, Operation};
 
-use super::header::AnswerHeader;
+use super::header::{AnswerHeader, HEADER_LEN};
 use super::status;
 
 /// Bytes of the client flags before a value.
@@ -53,6 +53,15 @@ pub fn encode<I: Item>(style: &BinaryStyle<'_>, outcome: &Outcome<I>, out: &mut 
     }
 }
 
+/// Says what came of a get.
+#[inline]
+pub fn encode_get<I: Item>(style: &BinaryStyle<'_>, item: Option<&I>, out: &mut Output<I::Pin>) {
+    match item {
+        Some(item) => push_item(style, item, out),
+        None => push_miss(style, out.bytes()),
+    }
+}
+
 /// A found item: flags, key if wanted, value if wanted. Quiet forms keep quiet about misses.
 #[inline]
 fn push_item<I: Item>(style: &BinaryStyle<'_>, item: &I, out: &mut Output<I::Pin>) {
@@ -65,10 +74,14 @@ fn push_item<I: Item>(style: &BinaryStyle<'_>, item: &I, out: &mut Output<I::Pin
         ..echo(style)
     };
     let mark = out.mark();
-    let bytes = out.bytes();
-    bytes.extend_from_slice(&header.to_bytes());
-    bytes.extend_from_slice(&item.flags().to_be_bytes());
-    bytes.extend_from_slice(key);
+    let mut front = [0; HEADER_LEN + FLAGS_LEN];
+    let (head, flags) = front.split_at_mut(HEADER_LEN);
+    head.copy_from_slice(&header.to_bytes());
+    flags.copy_from_slice(&item.flags().to_be_bytes());
+    out.push(&front);
+    if !key.is_empty() {
+        out.push(key);
+    }
     if !style.without_value && !out.push_value(item) {
         out.rollback(mark);
         push_miss(style, out.bytes());

@@ -10,5 +10,6 @@ mod header;
 mod status;
 
 pub use decode::decode;
-pub use encode::encode;
+pub(crate) use decode::plain_get;
+pub use encode::{encode, encode_get};
 pub use header::REQUEST_MAGIC;

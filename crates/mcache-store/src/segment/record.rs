@@ -227,7 +227,7 @@ impl<'m> Record<'m> {
     }
 
     /// Notes a fetch. Writes only what changes, so that a hot item's line stays shared.
-    #[inline]
+    #[inline(always)] // whoever fetches: calls cost as much as what they do
     pub fn note_fetch(&self, now: Now) {
         self.note_access(now);
         let marked = if self.frequency() < FREQUENCY_MAX {
