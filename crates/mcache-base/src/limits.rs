@@ -54,6 +54,20 @@ pub const BUFFERED_MAX: usize = 12 << 20;
 /// hold more. If none has, the one that would hold more is closed itself.
 pub const BUFFERED_IDLE_MS: u64 = 1000;
 
+/// Seconds after which a connection is closed whose peer has begun a request and not got on with
+/// it, unless `--request-timeout` says another number.
+pub const REQUEST_SECONDS: u64 = 30;
+
+/// Bytes of a request under way that are a good part of it: who has sent so many got on. Longer
+/// values may take as long as they need, at this much in the time that a request has.
+pub const REQUEST_STEP: usize = 64 << 10;
+
+/// Milliseconds for which a connection's peer must have been waited for in the midst of a request,
+/// or while it takes an answer, for the connection to be closed to make room for a newcomer at the
+/// connection limit. Before its first request it may be at once: a storm of newcomers that ask
+/// nothing pushes each other out.
+pub const REQUEST_REST_MS: u64 = 1000;
+
 /// Memory that an answer under way may hold beyond twice its bytes.
 pub const OUTPUT_SLACK: usize = 4 << 10;
 
@@ -104,7 +118,7 @@ pub const OUTPUTS_KEPT_MAX: usize = 1 << 20;
 
 /// Newcomers over the connection limit that may wait for a worker to make room for them. More
 /// are refused at once.
-pub const NEWCOMERS_WAITING_MAX: usize = 64;
+pub const NEWCOMERS_WAITING_MAX: usize = 256;
 
 /// Milliseconds until connections are accepted again after the process ran out of descriptors.
 pub const ACCEPT_RETRY_MS: u64 = 20;

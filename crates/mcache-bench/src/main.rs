@@ -13,6 +13,7 @@ mod load;
 mod memory;
 mod numbers;
 mod replay;
+mod siege;
 mod store;
 mod trace;
 mod workloads;
@@ -60,6 +61,12 @@ const PROGRAMS: &[Program] = &[
         arguments: "--servers PATH,.. [--mb N] [--only held,shift,tiny,churn]",
         about: "real memory of servers: items held, RSS against the limit, shift of sizes",
         run: memory::run,
+    },
+    Program {
+        name: "siege",
+        arguments: "slow [--against PROGRAM] [--options TEXT] [--peers N] [--seconds N]",
+        about: "a server among peers that mean harm: slow ones that never finish",
+        run: siege::run,
     },
     Program {
         name: "store",

@@ -85,6 +85,12 @@ impl Codec {
         self.text.skip_rest_of_line();
     }
 
+    /// Whether what comes next belongs to a line that has begun.
+    #[inline]
+    pub fn in_line(&self) -> bool {
+        self.text.in_line()
+    }
+
     /// Whether the last request was one of a list that goes on: its answers are one answer, and
     /// an error takes back what the list has answered so far.
     #[inline]

@@ -149,6 +149,15 @@ impl<E: StorageEngine> Session<E> {
         }
     }
 
+    /// Whether what comes next belongs to a request of which a part is done with.
+    #[inline]
+    pub fn is_midway(&self) -> bool {
+        match &self.state {
+            State::Value(_) | State::Skip(_) => true,
+            State::Command | State::Dump(_) | State::Login(_) => self.codec.in_line(),
+        }
+    }
+
     /// Whether the peer may ask anything.
     pub fn is_admitted(&self) -> bool {
         !matches!(self.state, State::Login(_))

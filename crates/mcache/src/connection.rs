@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use mcache_base::limits::{EXPECTED_MUCH_MIN, OUTPUT_HIGH_WATER, RECEIVE_SOME, UNFRAMED_MAX};
+use mcache_base::limits::{
+    EXPECTED_MUCH_MIN, OUTPUT_HIGH_WATER, RECEIVE_SOME, REQUEST_STEP, UNFRAMED_MAX,
+};
 use mcache_base::{Now, Stat};
 use mcache_net::{ConnectionId, Driver, Received};
 use mcache_protocol::{Output, Protocols};
@@ -39,9 +41,13 @@ pub struct Connection<E: StorageEngine> {
     pub sending: usize,
     /// Memory of the send that was begun last, which its peer may take at once.
     pub begun: usize,
-    /// When its peer last got on, in milliseconds of the cache's clock: finished a request, took a
-    /// whole answer, or began to leave something here.
+    /// When its peer last got on, in milliseconds of the cache's clock: began a request, finished
+    /// one or a good part of it, took a whole answer, or began to leave something here.
     pub progress_ms: u64,
+    /// Bytes of a request under way that were done with since then.
+    advanced: usize,
+    /// Its peer has finished a request, or a part of one.
+    has_asked: bool,
     /// What was last noted that it holds.
     pub held: Held,
     /// Set while its peer's name and password are being looked at.
@@ -78,6 +84,17 @@ pub enum Waits {
     Sent,
     /// The end of a send, to be closed then.
     SentLast(Reason),
+}
+
+/// What a connection waits for from its peer: the earlier ones make room for newcomers first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WaitsFor {
+    /// Its first request.
+    First,
+    /// The rest of a request, or that it takes an answer.
+    Rest,
+    /// Another request.
+    Another,
 }
 
 /// Why a connection ends, in the words of watch.
@@ -150,7 +167,9 @@ impl<E: StorageEngine> Connection<E> {
             waits: Waits::Peer,
             sending: 0,
             begun: 0,
-            progress_ms: 0,
+            progress_ms: now.clock_ms,
+            advanced: 0,
+            has_asked: false,
             held: Held::default(),
             attempt: None,
             since_ms: now.clock_ms,
@@ -174,6 +193,24 @@ impl<E: StorageEngine> Connection<E> {
             bytes += std::mem::take(&mut ahead); // they stay until the peer reads
         }
         Held { bytes, ahead, waits: self.waits != Waits::Turn }
+    }
+
+    /// Whether its peer has begun a request and not finished it.
+    pub fn is_midway(&self) -> bool {
+        self.waits == Waits::Peer && (!self.pending.is_empty() || self.session.is_midway())
+    }
+
+    /// What it has been waiting for from its peer, and since when, if it is.
+    pub fn waiting(&self) -> Option<(WaitsFor, u64)> {
+        match self.waits {
+            Waits::Peer if !self.has_asked => Some((WaitsFor::First, self.progress_ms)),
+            Waits::Peer if self.is_midway() => Some((WaitsFor::Rest, self.progress_ms)),
+            Waits::Peer => Some((WaitsFor::Another, self.entry.active_ms())),
+            Waits::Sent | Waits::SentLast(_) if self.watcher.is_none() && self.sending > 0 => {
+                Some((WaitsFor::Rest, self.progress_ms))
+            }
+            _ => None,
+        }
     }
 
     /// Whether it has nothing to do until its peer sends something.
@@ -289,12 +326,11 @@ impl<E: StorageEngine> Connection<E> {
             let over = bytes > UNFRAMED_MAX;
             return if over { Turn::Last(Reason::Error) } else { Turn::Discarded };
         }
+        let was_midway = self.session.is_midway();
         let Some(served) = serve(&mut self.session, input, out, context) else {
             return Turn::Panicked;
         };
-        if served.consumed > 0 {
-            self.progress_ms = context.now.clock_ms;
-        }
+        self.note_progress(kept, was_midway, served.consumed, context.now);
         self.pending = input.get(served.consumed..).unwrap_or_default().to_vec();
         let much = self.session.missing() >= EXPECTED_MUCH_MIN as u64;
         if much != self.expects_much {
@@ -302,6 +338,20 @@ impl<E: StorageEngine> Connection<E> {
             driver.expect_much(id, much);
         }
         self.settle(served.next, input.last().copied())
+    }
+
+    /// Notes whether the peer has got on, now that the session is done with `consumed` bytes. Of
+    /// those it was sent `kept` were left before, and perhaps it was in the midst of a request.
+    #[inline]
+    fn note_progress(&mut self, kept: usize, was_midway: bool, consumed: usize, now: Now) {
+        let begins = kept == 0 && !was_midway;
+        self.advanced += consumed;
+        let finishes = consumed > 0 && !(was_midway && self.session.is_midway());
+        if begins || finishes || self.advanced >= REQUEST_STEP {
+            self.progress_ms = now.clock_ms;
+            self.advanced = 0;
+        }
+        self.has_asked |= consumed > 0;
     }
 
     /// Nothing has arrived. What was to be thrown away is, once a driver that says so has waited

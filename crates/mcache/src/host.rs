@@ -39,6 +39,7 @@ impl Host for Shared {
             ("recovery_us", self.options.recovery_us.to_string()),
             ("panics", panics.to_string()),
             ("idle_kicks", kicks),
+            ("request_timeouts", self.request_timeouts.load(Relaxed).to_string()),
             ("framing_errors", self.framing_errors.load(Relaxed).to_string()),
         ]
         .map(|(name, value)| StatLine { name: name.to_owned(), value })

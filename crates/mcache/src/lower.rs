@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mcache_base::limits::BUFFERED_MAX;
 use mcache_net::ListenAddress;
@@ -74,6 +75,10 @@ pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
         },
         requests_per_turn: settings.requests_per_turn as usize,
         idle: settings.idle,
+        request_time: match settings.request_seconds {
+            0 => None,
+            seconds => Some(Duration::from_secs(seconds)),
+        },
         strict_framing: settings.strict_framing,
         flush_allowed: settings.flush_enabled,
         watch_allowed: settings.watch_enabled,

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcache_base::limits::BUFFERED_MAX;
+use mcache_base::limits::{BUFFERED_MAX, REQUEST_SECONDS};
 use mcache_net::{Io, ListenAddress};
 use mcache_protocol::{Protocols, StatLine};
 use mcache_session::Authentication;
@@ -47,6 +47,8 @@ pub struct ServerOptions {
     pub requests_per_turn: usize,
     /// When idle connections are closed.
     pub idle: IdlePolicy,
+    /// How long a peer that has begun a request may take to get on with it, at most a second more.
+    pub request_time: Option<Duration>,
     /// Whether a connection is closed on which a command cannot be told from data.
     pub strict_framing: bool,
     /// Whether flush_all is allowed.
@@ -94,7 +96,8 @@ impl ServerOptions {
 pub enum IdlePolicy {
     /// Never.
     Keep,
-    /// When room is needed at the connection limit: the longest idle one, if idle this long.
+    /// When room is needed at the connection limit: one whose peer has begun something and does
+    /// not get on, else the longest idle one, if idle this long.
     MakeRoom(Duration),
     /// Once it was idle this long, at most a second late.
     Close(Duration),
@@ -118,6 +121,7 @@ impl Default for ServerOptions {
             buffered_max: BUFFERED_MAX,
             requests_per_turn: 20,
             idle: IdlePolicy::MakeRoom(Duration::from_secs(5)),
+            request_time: Some(Duration::from_secs(REQUEST_SECONDS)),
             strict_framing: false,
             flush_allowed: true,
             watch_allowed: true,

@@ -39,6 +39,8 @@ pub struct Shared {
     pub panics: AtomicU64,
     /// Requests after which nobody could tell where the next one begins.
     pub framing_errors: AtomicU64,
+    /// Connections closed because a request took too long to arrive.
+    pub request_timeouts: AtomicU64,
     /// What the workers' connections hold.
     pub buffered: Vec<Buffered>,
     /// What the sockets are doing.
@@ -103,6 +105,7 @@ impl Shared {
             settings: Mutex::new(options.settings_report.clone()),
             panics: AtomicU64::new(0),
             framing_errors: AtomicU64::new(0),
+            request_timeouts: AtomicU64::new(0),
             options,
             connections: Connections::default(),
             stop: Stop::default(),

@@ -130,6 +130,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             return Some(PINS_CHECK);
         }
         let kicks = matches!(self.shared.options.idle, IdlePolicy::Close(_))
+            || self.shared.options.request_time.is_some()
             || self.shared.logins.authentication != Authentication::None;
         let looks = kicks && self.held > 0;
         looks.then_some(IDLE_CHECK)

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::thread;
 use std::time::Duration;
 
-use mcache::Server;
+use mcache::{IdlePolicy, Server};
 use mcache_store::eviction::policy;
 use mcache_store::{EngineOptions, SegmentStorageEngine, SizeLimit};
 use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
@@ -148,4 +148,80 @@ fn more_arrives_at_once_than_there_are_buffers() {
         }
         heard.iter().all(|heard| *heard == REQUESTS * b"END\r\n".len())
     });
+}
+
+#[test]
+fn who_does_not_get_on_makes_room_for_newcomers() {
+    let beginnings: &[&[u8]] = &[b"", b"get half", b"set half 0 0 10\r\n", b"version\r\nget half"];
+    let server = start_on(SegmentStorageEngine::new(&small()).unwrap(), |options| {
+        options.threads = 1;
+        options.connections_max = beginnings.len() + 2;
+        options.idle = IdlePolicy::MakeRoom(HOUR);
+        options.request_time = None;
+    });
+    let (mut honest, mut idle) = (Client::connect(&server), Client::connect(&server));
+    honest.ask(b"get b\r\n", b"END\r\n");
+    idle.ask(b"get b\r\n", b"END\r\n");
+    let mut slow: Vec<_> = beginnings.iter().map(|_| Client::connect(&server)).collect();
+    slow.iter_mut().zip(beginnings).for_each(|(peer, beginning)| peer.say(beginning));
+    slow[3].hear(b"VERSION 1.6.45\r\n");
+    let mut newcomers = [(); 3].map(|()| {
+        let mut newcomer = Client::connect(&server);
+        newcomer.ask(b"get b\r\n", b"END\r\n");
+        newcomer
+    });
+    for peer in &mut slow[..3] {
+        peer.hear_last(b"");
+    }
+    assert_eq!(honest.stat("idle_kicks"), 3);
+    newcomers.iter_mut().for_each(|it| it.ask(b"get b\r\n", b"END\r\n"));
+    idle.ask(b"get b\r\n", b"END\r\n");
+    slow[3].ask(b" b\r\n", b"END\r\n");
+}
+
+#[test]
+fn a_request_that_does_not_get_on_ends_its_connection() {
+    let server = start_on(SegmentStorageEngine::new(&small()).unwrap(), |options| {
+        options.request_time = Some(Duration::from_secs(1));
+    });
+    let mut idle = Client::connect(&server);
+    idle.ask(b"get b\r\n", b"END\r\n");
+    let beginnings: &[&[u8]] = &[
+        b"get b",
+        b"set b 0 0 100\r\nx",
+        b"set b 0 0 100000\r\nx",
+        b"set b 0 0 1000000000\r\n",
+        b"get a b",
+        b"\x80\x01\x00\x04\x08\x00\x00\x00\x00\x00\x40\x00",
+        b"version\r\nversi",
+    ];
+    let mut slow: Vec<_> = beginnings.iter().map(|_| Client::connect(&server).stream).collect();
+    for (peer, beginning) in slow.iter_mut().zip(beginnings) {
+        peer.write_all(beginning).unwrap();
+        peer.set_nonblocking(true).unwrap();
+    }
+    // To send a byte now and then is not to get on.
+    until(|| {
+        thread::sleep(Duration::from_millis(10));
+        slow.retain_mut(|peer| match peer.write(b"x") {
+            Ok(_) => true,
+            Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+        });
+        slow.is_empty()
+    });
+    let report = idle.report("stats mcache");
+    assert!(report.contains(&format!("STAT request_timeouts {}\r\n", beginnings.len())));
+    idle.ask(b"get b\r\n", b"END\r\n");
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// An engine for few and small items.
+fn small() -> EngineOptions {
+    EngineOptions {
+        capacity: 4 * MIB as u64,
+        item_size: SizeLimit::Value(u64::MAX),
+        evict: true,
+        policy: policy("lru").unwrap(),
+    }
 }

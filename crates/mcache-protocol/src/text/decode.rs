@@ -51,6 +51,12 @@ impl Decoder {
         self.state = State::SkipLine;
     }
 
+    /// Whether a line goes on of which a part is done with.
+    #[inline]
+    pub fn in_line(&self) -> bool {
+        !matches!(self.state, State::Line)
+    }
+
     /// Whether a key list goes on.
     #[inline]
     pub fn in_list(&self) -> bool {

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mcache_base::limits::REQUEST_SECONDS;
 use mcache_net::Io;
 use mcache_protocol::Protocols;
 use mcache_store::SizeLimit;
@@ -403,10 +404,16 @@ settings! {
         no effect NO_LRU;
 
     /// Seconds after which an idle connection is closed; 0 for never. If it is not said, mcache
-    /// closes those idle for 5 seconds, and only to make room at the connection limit.
+    /// closes some only to make room at the connection limit: those that have asked nothing yet,
+    /// those in the midst of a request for a second, and those idle for 5.
     idle: IdlePolicy = IdlePolicy::MakeRoom(Duration::from_secs(5)), IdlePolicy::Keep => show::idle;
         ["--timeout" "-o idle_timeout"] "SECONDS" => read::idle_seconds;
         stat "idle_timeout";
+
+    /// Seconds after which a connection is closed whose peer has begun a request and not got on
+    /// with it: not finished it, nor sent another 64 KiB of its value. 0 for never.
+    request_seconds: u64 = REQUEST_SECONDS, 0 => show::plain;
+        ["--request-timeout"] "SECONDS" => read::number::<_, 0, U32_MAX>;
 
     /// Peers may watch what happens; with -W they may not.
     watch_enabled: bool = true, true => show::yes_no;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use mcache_base::limits::{BUFFERED_IDLE_MS, LOGIN_MS, STOP_GRACE_MS};
+use mcache_base::limits::{BUFFERED_IDLE_MS, LOGIN_MS, REQUEST_REST_MS, STOP_GRACE_MS};
 use mcache_base::{Now, Stat};
 use mcache_net::socket::Ends;
 use mcache_net::{ConnectionId, Driver, Event};
@@ -16,7 +16,7 @@ use mcache_store::StorageEngine;
 use super::{IDLE_CHECK, Worker};
 use crate::acceptor::refuse;
 use crate::buffered::Held;
-use crate::connection::{Connection, Reason, Waits};
+use crate::connection::{Connection, Reason, Waits, WaitsFor};
 use crate::mailbox::{Newcomer, Place};
 use crate::options::IdlePolicy;
 use crate::outputs::Answers;
@@ -38,6 +38,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
                 let connection = Connection::new(protocols, authentication, entry, now);
                 self.connections[id.0] = Some(connection);
                 self.held += 1;
+                self.room_ms = 0; // it may have to make room itself, unless it asks something
                 self.note(id, None);
             }
             Err(error) => {
@@ -48,10 +49,11 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         }
     }
 
-    /// Gives a newcomer the place of an idle connection, or asks the next worker to.
+    /// Gives a newcomer the place of a connection whose peer is waited for, or asks the next worker
+    /// to.
     pub(super) fn admit_instead(&mut self, newcomer: Newcomer, workers_left: usize, now: Now) {
-        if let Some(idle) = self.longest_idle(now) {
-            self.drop_connection(idle, Reason::Idle); // and leaves its place to the newcomer
+        if let Some(waiting) = self.longest_waiting(now) {
+            self.drop_connection(waiting, Reason::Idle); // and leaves its place to the newcomer
             self.shared.connections.waiting.fetch_sub(1, Relaxed);
             self.shared.connections.total.fetch_add(1, Relaxed);
             self.shared.counters[self.index].add(Stat::idle_kicks, 1);
@@ -68,16 +70,31 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         }
     }
 
-    /// The connection that was idle longest, if for long enough to be closed to make room.
-    fn longest_idle(&mut self, now: Now) -> Option<ConnectionId> {
+    /// The connection whose peer was waited for longest, if for long enough to be closed to make
+    /// room. Those that have begun something and do not get on go before those that are idle.
+    fn longest_waiting(&mut self, now: Now) -> Option<ConnectionId> {
         let IdlePolicy::MakeRoom(age) = self.shared.options.idle else { return None };
         if now.clock_ms < self.room_ms {
             return None;
         }
-        let (since, id) = self.idle().min_by_key(|(since, _)| *since)?;
-        // Whoever becomes idle later is idle long enough later.
-        self.room_ms = since + age.as_millis() as u64;
-        (self.room_ms <= now.clock_ms).then_some(id)
+        let idle_ms = age.as_millis() as u64;
+        let patience_ms = |what| match what {
+            WaitsFor::First => 0,
+            WaitsFor::Rest => idle_ms.min(REQUEST_REST_MS),
+            WaitsFor::Another => idle_ms,
+        };
+        let waiting = self.connections.iter().enumerate().filter_map(|(index, connection)| {
+            let (what, since) = connection.as_ref()?.waiting()?;
+            let due = since + patience_ms(what);
+            Some((due > now.clock_ms, what, due, ConnectionId(index)))
+        });
+        let (early, _, due, id) =
+            waiting.min_by_key(|&(early, what, due, _)| (early, what, due))?;
+        if early {
+            // Nobody who is waited for from now on is waited for long enough before that.
+            self.room_ms = due.min(now.clock_ms + patience_ms(WaitsFor::Rest));
+        }
+        (!early).then_some(id)
     }
 
     /// Closes the connections that were idle too long, once a second.
@@ -87,6 +104,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         }
         self.idle_check_ms = now.clock_ms + IDLE_CHECK.as_millis() as u64;
         self.close_strangers(now);
+        self.close_slow(now);
         let IdlePolicy::Close(age) = self.shared.options.idle else { return };
         let age_ms = age.as_millis() as u64;
         let too_long = |since: u64| now.clock_ms - since >= age_ms;
@@ -107,6 +125,21 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             (now.clock_ms - connection.since_ms >= LOGIN_MS).then_some(ConnectionId(index))
         });
         for id in strangers.collect::<Vec<_>>() {
+            self.shared.request_timeouts.fetch_add(1, Relaxed);
+            self.close(id, Reason::Idle);
+        }
+    }
+
+    /// Closes the connections whose peers have begun a request and do not get on with it.
+    fn close_slow(&mut self, now: Now) {
+        let Some(time) = self.shared.options.request_time else { return };
+        let slow = self.connections.iter().enumerate().filter_map(|(index, connection)| {
+            let connection = connection.as_ref().filter(|it| it.is_midway())?;
+            let waited_ms = now.clock_ms.saturating_sub(connection.progress_ms);
+            (u128::from(waited_ms) >= time.as_millis()).then_some(ConnectionId(index))
+        });
+        for id in slow.collect::<Vec<_>>() {
+            self.shared.request_timeouts.fetch_add(1, Relaxed);
             self.close(id, Reason::Idle);
         }
     }

@@ -1,0 +1,31 @@
+//! A server among peers that mean harm: `siege slow|junk [--against PROGRAM] ...`.
+//!
+//! From outside, over TCP, so that any server can be besieged. Each way of it is a file of its own.
+
+mod slow;
+mod target;
+
+use crate::arguments::Arguments;
+use target::Target;
+
+/// Runs the program.
+pub fn run(words: &[String]) -> Result<(), String> {
+    let (way, rest) = words.split_first().ok_or("which way? slow")?;
+    let known = ["--against", "--options", "--peers", "--seconds"];
+    let arguments = Arguments::parse(rest, &known)?;
+    match way.as_str() {
+        "slow" => slow::run(&arguments),
+        other => Err(format!("no way `{other}`; there is slow")),
+    }
+}
+
+/// The server that the command line names, started; mcache beside this program if it names none.
+fn start(arguments: &Arguments) -> Result<Target, String> {
+    let beside = || std::env::current_exe().map(|path| path.with_file_name("mcache"));
+    let program = match arguments.value("--against") {
+        Some(program) => program.into(),
+        None => beside().map_err(|error| error.to_string())?,
+    };
+    let options = arguments.value("--options").unwrap_or_default();
+    Target::start(&program, options).map_err(|error| format!("{}: {error}", program.display()))
+}
