@@ -1,6 +1,10 @@
 //! memcached's UDP frame: eight bytes before every packet, requests in one, answers in many.
 
-use mcache_base::limits::UDP_PACKET_MAX;
+use mcache_base::limits::{KEY_MAX, UDP_PACKET_MAX};
+
+use crate::codec::Codec;
+use crate::decoded::Decoded;
+use crate::request::Request;
 
 /// Bytes of a packet's header: request id, sequence number, number of packets, a reserved word;
 /// 16 bits each, the highest first.
@@ -28,6 +32,26 @@ pub fn decode(packet: &[u8]) -> Option<Frame<'_>> {
         .then(|| Frame { id: u16::from_be_bytes([id_high, id_low]), payload })
 }
 
+/// Whether a request is one command, whole, about one key or none: what a stranger may ask.
+pub fn asks_one_thing(payload: &[u8]) -> bool {
+    let (mut codec, mut scratch) = (Codec::default(), [0; KEY_MAX]);
+    let size = match codec.decode(payload, &mut scratch) {
+        Decoded::Request { request, size, .. } => match request {
+            Request::Fetch { .. }
+            | Request::Inspect { .. }
+            | Request::Delete { .. }
+            | Request::Count { .. }
+            | Request::Version
+            | Request::Noop => size,
+            _ => return false,
+        },
+        Decoded::Body { head, body, tail, .. } => head + body + tail,
+        Decoded::Refused { size, .. } => size,
+        Decoded::NeedMore | Decoded::Close => return false,
+    };
+    size == payload.len() && !codec.in_list()
+}
+
 /// Cuts an answer into packets and gives each to `send`. An answer of more packets than the
 /// header can count is not sent.
 pub fn encode(id: u16, answer: &[u8], mut send: impl FnMut(&[u8])) {
@@ -46,6 +70,33 @@ pub fn encode(id: u16, answer: &[u8], mut send: impl FnMut(&[u8])) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stranger_may_ask_one_thing() {
+        let rows: &[(&[u8], bool)] = &[
+            (b"get a\r\n", true),
+            (b"gat 0 a\r\n", true),
+            (b"set a 0 0 1\r\nx\r\n", true),
+            (b"mg a v\r\n", true),
+            (b"incr a 1\r\n", true),
+            (b"what\r\n", true),
+            (b"version\r\n", true),
+            (b"\x80\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0a", true),
+            (b"get a b\r\n", false),
+            (b"get a\r\nget b\r\n", false),
+            (b"get a", false),
+            (b"set a 0 0 1\r\nx\r\nversion\r\n", false),
+            (b"set a 0 0 1\r\n", false),
+            (b"stats\r\n", false),
+            (b"lru_crawler metadump all\r\n", false),
+            (b"flush_all\r\n", false),
+            (b"watch\r\n", false),
+            (b"quit\r\n", false),
+        ];
+        for (payload, expected) in rows {
+            assert_eq!(asks_one_thing(payload), *expected, "{}", payload.escape_ascii());
+        }
+    }
 
     #[test]
     fn a_request_is_one_packet_with_something_in_it() {

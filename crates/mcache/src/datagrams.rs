@@ -2,8 +2,9 @@
 //!
 //! A sender's address is easily forged, and a server that answers a small request with a large
 //! answer floods whoever is named in it. So only who is on the list of
-//! [`crate::ServerOptions::udp_allow`] gets any answer; the others get none that is more than
-//! [`UDP_AMPLIFICATION_MAX`] times what they sent.
+//! [`crate::ServerOptions::udp_allow`] gets any answer; the others may ask for one key at a time
+//! and nothing about the server, and get no answer that is more than [`UDP_AMPLIFICATION_MAX`]
+//! times what they sent.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -61,16 +62,16 @@ impl<E: StorageEngine> DatagramServer<E> {
         let packet = buffer.get(..request.len).unwrap_or_default();
         if let Some(frame) = datagram::decode(packet) {
             let allowed = &self.shared.options.udp_allow;
-            let most = if allowed.iter().any(|network| network.contains(request.from.ip())) {
-                UDP_REPLY_MAX
-            } else {
-                UDP_AMPLIFICATION_MAX * packet.len()
-            };
+            let is_allowed = allowed.iter().any(|network| network.contains(request.from.ip()));
+            let most =
+                if is_allowed { UDP_REPLY_MAX } else { UDP_AMPLIFICATION_MAX * packet.len() };
             let shared = self.shared.clone();
             let counters = shared.udp_counters();
             counters.add(Stat::bytes_read, packet.len() as u64);
             shared.roster.found_was_active(request.descriptor, shared.clock.now().clock_ms);
-            if self.converse(frame.payload, most, request) {
+            if (is_allowed || datagram::asks_one_thing(frame.payload))
+                && self.converse(frame.payload, most, request)
+            {
                 datagram::encode(frame.id, &self.answer, |packet| {
                     if self.sockets.answer(request, packet) {
                         counters.add(Stat::bytes_written, packet.len() as u64);

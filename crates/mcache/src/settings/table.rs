@@ -121,7 +121,8 @@ settings! {
 
     /// Who may be sent answers over UDP that are more than three times as long as their requests,
     /// as addresses or networks with commas between them: mcache's default is this machine,
-    /// memcached's everybody. Others get no such answer, because a sender's address can be forged.
+    /// memcached's everybody. Others get no such answer, because a sender's address can be forged,
+    /// and may ask for one key at a time and nothing about the server.
     udp_allow: Vec<Network> = Network::LOOPBACK.to_vec(), Network::EVERYBODY.to_vec()
         => show::networks;
         ["--udp-allow"] "NETWORKS" => read::networks;
