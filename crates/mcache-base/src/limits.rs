@@ -117,8 +117,8 @@ pub const REPORTED_PER_TURN: usize = 4 << 10;
 pub const OUTPUTS_KEPT_MAX: usize = 1 << 20;
 
 /// Newcomers over the connection limit that may wait for a worker to make room for them. More
-/// are refused at once.
-pub const NEWCOMERS_WAITING_MAX: usize = 256;
+/// are accepted when these were.
+pub const NEWCOMERS_WAITING_MAX: usize = 64;
 
 /// Milliseconds until connections are accepted again after the process ran out of descriptors.
 pub const ACCEPT_RETRY_MS: u64 = 20;

@@ -14,6 +14,9 @@ use crate::mailbox::{Mailbox, Newcomer, Place};
 use crate::options::IdlePolicy;
 use crate::shared::Shared;
 
+/// How long further newcomers stay with the system while so many wait for room.
+const NEWCOMERS_PAUSE: Duration = Duration::from_millis(1);
+
 /// The acceptor.
 pub struct Acceptor<W> {
     listeners: Listeners,
@@ -38,6 +41,10 @@ impl<W: Wake> Acceptor<W> {
                 self.wait_for_room();
                 continue;
             }
+            if self.shared.connections.waiting.load(Relaxed) >= NEWCOMERS_WAITING_MAX {
+                self.shared.stop.sleep(NEWCOMERS_PAUSE);
+                continue;
+            }
             match self.listeners.accept() {
                 Ok(Some(accepted)) => self.deal(accepted),
                 Ok(None) => self.listeners.wait(None)?,
@@ -60,9 +67,7 @@ impl<W: Wake> Acceptor<W> {
             connections.open.fetch_add(1, Relaxed);
             connections.total.fetch_add(1, Relaxed);
             Place::Taken
-        } else if matches!(self.shared.options.idle, IdlePolicy::MakeRoom(_))
-            && connections.waiting.load(Relaxed) < NEWCOMERS_WAITING_MAX
-        {
+        } else if matches!(self.shared.options.idle, IdlePolicy::MakeRoom(_)) {
             connections.waiting.fetch_add(1, Relaxed);
             Place::Wanted { workers_left: self.mailboxes.len() }
         } else {
