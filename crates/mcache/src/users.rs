@@ -128,6 +128,8 @@ mod tests {
         }
     }
 
+    /// CVE-2026-47783: a password was compared up to its first difference, and only that of a user
+    /// that exists. `subtle` compares here, every line to its end; this is that it compares rightly.
     #[test]
     fn names_and_passwords_are_looked_at_whole() {
         let users = Users::parse(b"foo:bar\r\n\nbaaaz:quux:x\nnobody:\n:all").unwrap();
@@ -147,6 +149,7 @@ mod tests {
         }
     }
 
+    /// CVE-2021-37519: a file of odd lines was read past the end of a buffer.
     #[test]
     fn what_is_no_user_is_named_by_its_line() {
         let rows: &[(&[u8], usize)] =

@@ -84,6 +84,7 @@ fn hold(name: &str, counted: &str, peer: impl Fn(&Path) -> UnixStream) {
     other.ask(b"get nothing\r\n", b"END\r\n");
 }
 
+/// memcached's issue 102, CVE-2025-21605 of Redis.
 #[test]
 fn answers_that_nobody_reads_are_bounded() {
     hold("unread", "response_obj_oom", |path| flood(path, b"get v\r\n"));

@@ -73,6 +73,7 @@ fn framing_errors(client: &mut Client) -> usize {
     line.unwrap().parse().unwrap()
 }
 
+/// CVE-2022-26635: what a client lets through.
 #[test]
 fn no_part_of_a_value_becomes_a_command() {
     each_driver(
@@ -153,6 +154,7 @@ fn heard(client: &mut Client) -> String {
     String::from_utf8_lossy(&heard).into_owned()
 }
 
+/// CVE-2025-67733 of Valkey: an answer that carries an answer.
 #[test]
 fn no_key_forges_an_answer() {
     let server = start_with(|options| {

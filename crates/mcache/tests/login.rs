@@ -59,6 +59,7 @@ impl Client {
     }
 }
 
+/// af05c9302, 9981d748f: empty lines and endless lengths before a login.
 #[test]
 fn text_is_served_after_a_login() {
     let users = Users::new("text", "foo:bar\nbaaaz:qu:ux\n");
@@ -111,6 +112,7 @@ fn answer(opcode: u8, status: u8, value: &[u8]) -> Vec<u8> {
     [&answer, value].concat()
 }
 
+/// CVE-2013-7239: after a login that failed the next request counted as logged in.
 #[test]
 fn binary_is_served_after_sasl() {
     const PLAIN: &[u8] = b"PLAIN";
@@ -169,6 +171,7 @@ fn failures_are_told_one_after_the_other() {
     assert!(begin.elapsed() >= Duration::from_millis(5) * CLIENTS);
 }
 
+/// 57934a1d0: logins while the file was read again.
 #[test]
 fn a_hangup_has_the_users_read_again() {
     let users = Users::new("again", "foo:bar\n");

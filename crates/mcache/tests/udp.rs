@@ -70,6 +70,7 @@ fn commands_of_both_protocols_are_answered() {
     }
 }
 
+/// CVE-2022-48571: a request that says it has several packets, or none.
 #[test]
 fn junk_is_dropped_and_half_a_command_is_forgotten() {
     let server = start_with(with_udp);
@@ -111,6 +112,7 @@ fn a_long_answer_comes_in_many_packets() {
     }
 }
 
+/// CVE-2018-1000115: amplification.
 #[test]
 fn only_who_may_have_long_answers_gets_them() {
     let somebody_else = Network::parse("192.0.2.1").unwrap();
