@@ -128,8 +128,8 @@ mod tests {
         }
     }
 
-    /// CVE-2026-47783: a password was compared up to its first difference, and only that of a user
-    /// that exists. `subtle` compares here, every line to its end; this is that it compares rightly.
+    /// CVE-2026-47783: a password was compared up to its first difference, and only that of a
+    /// user that exists. Here `subtle` compares every line to its end; this is that it is right.
     #[test]
     fn names_and_passwords_are_looked_at_whole() {
         let users = Users::parse(b"foo:bar\r\n\nbaaaz:quux:x\nnobody:\n:all").unwrap();
