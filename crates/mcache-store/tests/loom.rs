@@ -24,7 +24,7 @@ mod sync {
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use epoch::{Epochs, Member};
-use gate::Gate;
+use gate::{Gate, Writers};
 use loom::cell::UnsafeCell;
 use loom::thread;
 use sync::{Arc, AtomicU32};
@@ -37,6 +37,7 @@ struct Scene {
     pins: AtomicU32,
     life: AtomicU32,
     gate: Gate,
+    writers: Writers,
     place: UnsafeCell<u32>,
 }
 
@@ -58,6 +59,7 @@ impl Scene {
             pins: AtomicU32::new(0),
             life: AtomicU32::new(0),
             gate: Gate::default(),
+            writers: Writers::default(),
             place: UnsafeCell::new(RECORD),
         })
     }
@@ -149,16 +151,17 @@ fn a_pin_outlives_its_readers_epoch() {
 fn who_walks_never_meets_who_writes_into_a_dead_place() {
     loom::model(|| {
         let scene = Scene::new();
+        let writer = scene.writers.join();
         let writer = {
             let scene = scene.clone();
             thread::spawn(move || {
-                if scene.gate.enter(|| scene.life.load(SeqCst) == 0) {
+                if writer.enter(&scene.gate, 0, || scene.life.load(SeqCst) == 0) {
                     scene.write();
-                    scene.gate.leave();
+                    writer.leave();
                 }
             })
         };
-        scene.gate.close();
+        scene.writers.close(&scene.gate, 0);
         let met = scene.read();
         assert!(met == RECORD || met == NEXT);
         // Emptied, and used by somebody else: the place is of a life that is over.

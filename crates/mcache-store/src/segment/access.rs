@@ -17,8 +17,10 @@ use mcache_base::{Expiry, ItemView, Key, Now, Stat};
 use super::SegmentStorageEngine;
 use super::arena::Open;
 use super::epoch::Member;
+use super::gate::Writer;
 use super::index::Location;
 use super::item::{SegmentItem, SegmentPin};
+use super::live::LiveCounter;
 use super::publish::{Change, Expected, Present, Unpublished};
 use super::record::Record;
 use super::recycle::DeadPlaces;
@@ -26,6 +28,7 @@ use super::staged::Staged;
 use crate::engine::Access;
 use crate::eviction::QUEUES;
 use crate::semantics::{self, Attributes, CountPlan, DeletePlan, Write};
+use crate::sequence::Block;
 use crate::tally::{EngineCounters, Why};
 
 /// Groups of items with about the same time to live, which lie in segments of their own.
@@ -38,6 +41,9 @@ pub struct SegmentAccess {
     pub(super) counters: Arc<EngineCounters>,
     pub(super) open: [Option<Open>; QUEUES * TTL_CLASSES],
     pub(super) dead_places: DeadPlaces,
+    pub(super) writer: Writer,
+    pub(super) live: LiveCounter,
+    pub(super) numbers: Block,
     /// Times that it made room for what is to be stored next.
     pub(super) direct_reclaims: u64,
 }
@@ -93,6 +99,9 @@ impl SegmentAccess {
             member: engine.epochs.join(),
             counters: engine.new_counters(),
             open: [const { None }; QUEUES * TTL_CLASSES],
+            writer: engine.writers.join(),
+            live: engine.live.join(&engine.arena),
+            numbers: engine.sequence.block(),
             dead_places: DeadPlaces::new(engine.capacity.load(Relaxed), &engine.places),
             direct_reclaims: 0,
         }
@@ -104,7 +113,7 @@ impl SegmentAccess {
         if self.member.begin(&self.engine.epochs) {
             self.give_up_all(); // somebody took what this thread was filling
         }
-        self.engine.flush.ripen(|| self.engine.sequence.last(), now);
+        self.engine.flush.ripen(|| self.engine.sequence.cut(), now);
     }
 
     /// What stands in the index for a key, and the item if it is alive.
@@ -399,8 +408,8 @@ impl SegmentAccess {
         };
         let record = engine.record(location);
         let dead = engine.place_of(location, &record);
-        region.remove(place);
-        engine.retire(location, &record);
+        region.remove(place, present.sequence);
+        engine.retire_counted(location, &record, dead.size(), &self.live);
         drop(region);
         engine.bury_fragments(&record);
         if !record.is_fragmented() {
@@ -441,6 +450,7 @@ impl Drop for SegmentAccess {
     fn drop(&mut self) {
         self.member.begin(&self.engine.epochs);
         self.give_up_all();
+        self.numbers.end(&self.engine.sequence);
         if std::thread::panicking() {
             self.engine.panics.fetch_add(1, Relaxed);
         }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use mcache_base::{ClassStat, Now, slab_class};
 
 use super::SegmentStorageEngine;
-use super::recycle::Closed;
 use crate::engine::StorageEngine;
 
 /// Bytes of the oldest segments that are looked at in one run of upkeep, at most.
@@ -80,7 +79,7 @@ impl SegmentStorageEngine {
                 break;
             }
             limit_ms = opened_ms;
-            let _closed = Closed::new(&self.arena, id);
+            let _closed = self.close_segment(id);
             // SAFETY: the reclaimer is held, and the segment closed.
             unsafe {
                 self.arena.walk(id, |_, record| {
@@ -112,7 +111,9 @@ impl SegmentStorageEngine {
             .into_iter()
             .map(|id| (self.arena.segment(id).opened_ms.load(Relaxed), id))
             .collect();
-        segments.retain(|&(_, id)| self.arena.segment(id).live.load(Relaxed) > 0);
+        let live = self.live();
+        segments.retain(|&(_, id)| live.of(id) > 0);
+        drop(live);
         if segments.len() > most {
             segments.select_nth_unstable(most);
             segments.truncate(most);

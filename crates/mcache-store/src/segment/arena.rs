@@ -66,7 +66,7 @@ pub struct Segment {
     pub expires_ms: AtomicU64,
     /// Offset behind the last record.
     pub written: AtomicU32,
-    /// Bytes of records that are alive.
+    /// Bytes of records that are alive, beside what threads count for themselves: see `live`.
     pub live: AtomicU32,
     /// Sends under way that hold it still.
     pub pins: AtomicU32,
@@ -186,7 +186,7 @@ impl Arena {
     pub fn adopt(&self, id: SegmentId, clock_ms: u64) {
         let segment = self.segment(id);
         self.used.fetch_max(id + 1, Relaxed);
-        segment.gate.reset();
+        segment.gate.open();
         for cell in [&segment.live, &segment.pins, &segment.life, &segment.turnover] {
             cell.store(0, Relaxed);
         }
@@ -207,11 +207,9 @@ impl Arena {
         1 << self.segment_shift
     }
 
-    /// Bytes of the records that are alive.
-    pub fn live(&self) -> u64 {
-        let used = self.used.load(Relaxed) as usize;
-        let segments = self.table.as_ref().iter().take(used);
-        segments.map(|segment| u64::from(segment.live.load(Relaxed))).sum()
+    /// Segments from this one on were never taken.
+    pub fn used(&self) -> SegmentId {
+        self.used.load(Relaxed)
     }
 
     /// How many segments there is address space for.
@@ -311,6 +309,20 @@ impl Arena {
         }
     }
 
+    /// Brings the first line of a record nearer that will be changed.
+    #[inline]
+    pub fn expect_change(&self, location: Location) {
+        self.memory.prefetch_to_write(self.offset(location));
+    }
+
+    /// Brings the lines nearer that a record of `size` bytes will be written to.
+    #[inline]
+    pub fn expect_write(&self, location: Location, size: usize) {
+        for line in 0..size.div_ceil(64).min(LINES_AHEAD) {
+            self.memory.prefetch_to_write(self.offset(location) + line * 64);
+        }
+    }
+
     /// Notes that a segment holds no records.
     pub fn forget(&self, id: SegmentId) {
         let segment = self.segment(id);
@@ -327,7 +339,6 @@ impl Arena {
         segment.base.store(base, Relaxed);
         segment.opened_ms.store(clock_ms, Relaxed);
         segment.expires_ms.store(u64::MAX, Relaxed);
-        segment.live.store(0, Relaxed);
         segment.queue.store(queue as u32, Relaxed);
         segment.born.store(born, Relaxed);
         segment.turnover.store(self.turnover.load(Relaxed), Relaxed);
@@ -360,7 +371,6 @@ impl Arena {
     }
 
     /// Notes that a record came alive.
-    #[inline]
     pub fn add_live(&self, location: Location, size: usize, expiry: Expiry) {
         let segment = self.segment(self.segment_of(location));
         segment.live.fetch_add(self.rounded(size) as u32, Relaxed);
@@ -381,11 +391,10 @@ impl Arena {
         expires_ms.fetch_min(due_ms, AcqRel);
     }
 
-    /// Notes that a record died. Returns whether it was the segment's last.
-    #[inline]
-    pub fn remove_live(&self, location: Location, size: usize) -> bool {
+    /// Notes that a record died.
+    pub fn remove_live(&self, location: Location, size: usize) {
         let size = self.rounded(size) as u32;
-        self.segment(self.segment_of(location)).live.fetch_sub(size, Relaxed) == size
+        self.segment(self.segment_of(location)).live.fetch_sub(size, Relaxed);
     }
 
     /// Bytes that a record of `size` takes, up to the next record.

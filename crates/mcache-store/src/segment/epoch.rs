@@ -31,9 +31,14 @@ pub struct Identity(Arc<Announced>);
 /// The epoch and who works in which.
 #[derive(Debug)]
 pub struct Epochs {
-    now: AtomicU64,
+    now: Now,
     threads: Mutex<Vec<Arc<Announced>>>,
 }
+
+/// The present epoch. What lies beside it is read by everybody, and it changes often.
+#[repr(align(128))]
+#[derive(Debug)]
+struct Now(AtomicU64);
 
 /// One thread's membership. It rests until its first operation.
 #[derive(Debug)]
@@ -44,7 +49,7 @@ pub struct Member {
 
 impl Default for Epochs {
     fn default() -> Self {
-        Self { now: AtomicU64::new(1), threads: Mutex::default() }
+        Self { now: Now(AtomicU64::new(1)), threads: Mutex::default() }
     }
 }
 
@@ -60,7 +65,7 @@ impl Epochs {
     /// Begins a new epoch, after memory was unlinked. Returns the epoch that has to be over
     /// everywhere before that memory may be used again.
     pub fn advance(&self) -> u64 {
-        self.now.fetch_add(1, SeqCst)
+        self.now.0.fetch_add(1, SeqCst)
     }
 
     /// The oldest epoch that a thread still works in; everything unlinked before it is free.
@@ -81,7 +86,7 @@ impl Member {
     /// Returns whether it was visited while it rested.
     #[inline]
     pub fn begin(&mut self, epochs: &Epochs) -> bool {
-        let now = epochs.now.load(Acquire);
+        let now = epochs.now.0.load(Acquire);
         now != self.current && self.move_to(now)
     }
 

@@ -157,6 +157,12 @@ impl Mapping {
         }
     }
 
+    /// As [`Self::prefetch`], for a line that will be written to.
+    #[inline]
+    pub fn prefetch_to_write(&self, offset: usize) {
+        prefetch_to_write(self.start.as_ptr().wrapping_add(offset));
+    }
+
     #[inline]
     fn at<T>(&self, offset: usize) -> NonNull<T> {
         self.tell();
@@ -219,6 +225,22 @@ pub fn prefetch<T>(line: *const T) {
     // SAFETY: a prefetch never faults, whatever the address.
     unsafe {
         std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
+
+/// As [`prefetch`], for a line that will be written to: it comes from another processor once.
+#[inline]
+pub fn prefetch_to_write<T>(line: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults, whatever the address, and changes nothing.
+    unsafe {
+        std::arch::asm!(
+            "prefetchw [{}]",
+            in(reg) line,
+            options(nostack, preserves_flags, readonly)
+        );
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = line;

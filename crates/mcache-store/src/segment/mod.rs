@@ -20,6 +20,7 @@ mod gate;
 mod index;
 mod item;
 mod layout;
+mod live;
 #[allow(unsafe_code)] // the mapped memory
 pub(crate) mod memory;
 #[allow(unsafe_code)] // gives segments back to the system
@@ -51,10 +52,12 @@ use mcache_base::{ClassStat, Key, Now, Stat};
 
 pub use access::SegmentAccess;
 use ages::Ages;
-use arena::Arena;
+use arena::{Arena, Open, SegmentId};
 use epoch::Epochs;
+use gate::Writers;
 use index::{Hashes, Index, Location};
 pub use item::{SegmentItem, SegmentPin};
+use live::{LiveBytes, LiveCounter, LiveView};
 use memory::PAGE;
 use pool::Pool;
 use publish::Present;
@@ -97,6 +100,8 @@ pub struct SegmentStorageEngine {
     arena: Arena,
     index: Index,
     pool: Pool,
+    live: LiveBytes,
+    writers: Writers,
     epochs: Epochs,
     hasher: KeyHasher,
     sequence: Sequence,
@@ -152,6 +157,8 @@ impl SegmentStorageEngine {
             arena,
             index: Index::new(regions, REGION_WINDOW)?,
             pool: Pool::new(SEGMENTS_MIN),
+            live: LiveBytes::default(),
+            writers: Writers::default(),
             epochs,
             hasher: KeyHasher::with_secret(secret),
             sequence: Sequence::default(),
@@ -189,7 +196,7 @@ impl SegmentStorageEngine {
         let index = self.index.bytes() + (self.index.regions() * PAGE / 2) as u64;
         let capacity = self.capacity.load(Relaxed);
         self.staging.allow(capacity, self.evict);
-        let beside = index + self.admission.bytes() + self.staged() + self.places.load(Relaxed);
+        let beside = index + self.admission.bytes() + self.staged() + self.threads_bytes();
         let table = (self.arena.segment_size() as u64 + 64) as f64;
         let left = capacity.saturating_sub(beside) as f64;
         self.pool.allow(((left / table) as usize).max(SEGMENTS_MIN));
@@ -240,6 +247,20 @@ impl SegmentStorageEngine {
         self.search(key)
     }
 
+    /// As [`Self::find`], for a change: what it will write to is brought nearer.
+    #[inline]
+    fn find_to_change(&self, key: Key<'_>) -> Option<Location> {
+        self.index.expect_change(key);
+        let is_it = |location| {
+            self.arena.expect_change(location);
+            self.record(location).key() == key.bytes
+        };
+        match self.index.at(key.hint).filter(|&location| is_it(location)) {
+            None => self.index.find(key.hash, is_it),
+            found => found,
+        }
+    }
+
     #[inline(never)]
     fn search(&self, key: Key<'_>) -> Option<(Location, Record<'_>)> {
         let mut found = None;
@@ -268,15 +289,45 @@ impl SegmentStorageEngine {
     /// whoever changes the item next finds that only one record of it is alive, so that one alone
     /// is found by who recovers a memory file.
     fn retire(&self, location: Location, record: &Record<'_>) {
-        self.retire_sized(location, record, record.size());
+        if record.kill() {
+            self.arena.remove_live(location, record.size());
+        }
     }
 
-    /// As [`Self::retire`], for a record whose size is known.
+    /// As [`Self::retire`], for a record whose size is known, by a thread that counts.
     #[inline]
-    fn retire_sized(&self, location: Location, record: &Record<'_>, size: usize) {
+    fn retire_counted(
+        &self,
+        location: Location,
+        record: &Record<'_>,
+        size: usize,
+        live: &LiveCounter,
+    ) {
         if record.kill() {
-            self.arena.remove_live(location, size);
+            live.remove(&self.arena, location, size);
         }
+    }
+
+    /// Bytes of the segments' live records, to be asked for.
+    fn live(&self) -> LiveView<'_> {
+        self.live.view(&self.arena)
+    }
+
+    /// Bytes in which threads remember dead places and count live bytes.
+    fn threads_bytes(&self) -> u64 {
+        self.places.load(Relaxed) + self.live.bytes(self.pool.allowed())
+    }
+
+    /// Bytes of all live records.
+    fn live_bytes(&self) -> u64 {
+        let live = self.live();
+        (0..self.arena.used()).map(|id| live.of(id) as u64).sum()
+    }
+
+    /// Begins to fill an empty segment that belongs to the caller alone.
+    fn open(&self, id: SegmentId, queue: usize, born: u64, now: Now) -> Open {
+        self.live.begin(&self.arena, id);
+        self.arena.open(id, queue, self.base(), born, now.clock_ms)
     }
 
     fn new_counters(&self) -> Arc<EngineCounters> {
@@ -326,24 +377,24 @@ impl StorageEngine for SegmentStorageEngine {
     }
 
     fn flush(&self, delay: i64, now: Now) {
-        self.flush.ripen(|| self.sequence.last(), now);
-        self.flush.order(delay, || self.sequence.last(), now);
+        self.flush.ripen(|| self.sequence.cut(), now);
+        self.flush.order(delay, || self.sequence.cut(), now);
     }
 
     fn flush_group(&self, prefix: &[u8], now: Now) -> Result<(), TooManyGroups> {
-        self.flush.ripen(|| self.sequence.last(), now);
-        self.flush.order_group(prefix, || self.sequence.last())
+        self.flush.ripen(|| self.sequence.cut(), now);
+        self.flush.order_group(prefix, || self.sequence.cut())
     }
 
     fn maintain(&self, now: Now) {
-        self.flush.ripen(|| self.sequence.last(), now);
+        self.flush.ripen(|| self.sequence.cut(), now);
         self.upkeep(now);
     }
 
     fn stat(&self, stat: Stat) -> u64 {
         match stat {
             Stat::limit_maxbytes => self.capacity.load(Relaxed),
-            Stat::bytes => self.arena.live(),
+            Stat::bytes => self.live_bytes(),
             Stat::curr_items => self.index.items(),
             Stat::hash_power_level => u64::from((self.index.bytes() / 64).max(1).ilog2()),
             Stat::hash_bytes => self.index.bytes(),
@@ -363,7 +414,7 @@ impl StorageEngine for SegmentStorageEngine {
     fn memory(&self) -> u64 {
         let used = self.pool.taken().saturating_sub(self.pool.free());
         let segments = (used * self.arena.segment_size()) as u64;
-        segments + self.index.bytes() + self.admission.bytes() + self.places.load(Relaxed)
+        segments + self.index.bytes() + self.admission.bytes() + self.threads_bytes()
     }
 
     /// The rows of [`mcache_base::figures`] that are the engine's.

@@ -104,7 +104,7 @@ impl SegmentAccess {
         let engine = &*self.engine;
         let (key, arena) = (change.key, &engine.arena);
         let mut room = match (claimed, &mut self.open[class.index()]) {
-            (Some(place), _) => Room::Dead(Held::new(arena, place)),
+            (Some(place), _) => Room::Dead(Held::new(arena, &self.writer, place)),
             (None, Some(open)) => Room::End(open),
             (None, None) => return Err(Refusal::NoMemory.into()),
         };
@@ -128,7 +128,8 @@ impl SegmentAccess {
             return Err(Unpublished::Lost);
         }
         let replaced = current.map(|(at, old)| (at, engine.place_of(old, &engine.record(old))));
-        let sequence = change.sequence.unwrap_or_else(|| engine.sequence.next());
+        let draw = || self.numbers.next(&engine.sequence, engine.last(&region, current).max(base));
+        let sequence = change.sequence.unwrap_or_else(draw);
         if change.sequence.is_none() && !is_near(sequence, base) {
             let at_end = matches!(room, Room::End(_));
             drop((region, room));
@@ -139,12 +140,13 @@ impl SegmentAccess {
         }
         draft.complete(sequence, base);
         let location = room.take(arena, size);
-        arena.add_live(location, size, change.attributes.expiry);
+        self.live.add(arena, location, size);
+        arena.note_expiry(location, change.attributes.expiry);
         match replaced {
             Some((place, dead)) => {
                 region.replace(place, location);
                 let old = dead.location();
-                engine.retire_sized(old, &engine.record(old), dead.size());
+                engine.retire_counted(old, &engine.record(old), dead.size(), &self.live);
             }
             None => {
                 if region.insert(key.hash, location, engine).is_err() {
@@ -153,8 +155,7 @@ impl SegmentAccess {
                 }
             }
         }
-        drop(region);
-        drop(room);
+        drop((region, room));
         self.count_entry(change, location, size, form.inline_len());
         if let Some((_, dead)) = replaced {
             self.take_out(dead, change.carries, now);
@@ -254,6 +255,16 @@ impl SegmentAccess {
 }
 
 impl SegmentStorageEngine {
+    /// The highest sequence number that an item has had which stands at a place of a locked
+    /// region, or nowhere.
+    #[inline]
+    fn last(&self, region: &Locked<'_>, current: Option<(index::Place, Location)>) -> u64 {
+        match current {
+            Some((_, location)) => self.record(location).sequence(self.arena.base_of(location)),
+            None => region.removed(),
+        }
+    }
+
     /// Finds what stands in the index for a change's key, whose region is locked. The caller works
     /// in this epoch.
     #[inline]
@@ -341,7 +352,7 @@ impl Forms {
 mod tests {
     use std::sync::Arc;
 
-    use mcache_base::operation::{Count, Fetch, Store, Stored};
+    use mcache_base::operation::{Count, Delete, Fetch, Store, Stored};
 
     use super::*;
     use crate::engine::{Access, EngineOptions, SizeLimit, StorageEngine};
@@ -369,6 +380,36 @@ mod tests {
             assert_eq!(mcache_base::Item::cas(&hit.item), cas, "after {last}");
         }
         access.rest();
+        engine.check();
+    }
+
+    #[test]
+    fn whichever_thread_stores_a_keys_numbers_rise_and_a_flush_takes_none_of_later() {
+        let engine = engine();
+        let mut threads = [engine.access(), engine.access(), engine.access()];
+        let mut last = 0;
+        for turn in 0..2_000 {
+            let access = &mut threads[turn * turn % 7 % 3];
+            let key = access.key(b"k");
+            match turn % 11 {
+                3 => _ = access.delete(key, &Delete::default(), NOW),
+                5 => engine.flush(0, NOW),
+                7 => engine.flush_group(b"k", NOW).expect("a group more"),
+                _ => {
+                    let stored = access.store(key, &Store::default(), b"value", NOW);
+                    let Stored::Stored { cas, .. } = stored else { panic!("{stored:?}") };
+                    assert!(cas > last, "{cas} after {last}");
+                    last = cas;
+                    assert!(access.fetch(key, &Fetch::default(), NOW).is_ok(), "at {turn}");
+                    let other = access.key(b"other");
+                    (0..turn % 40).for_each(|_| {
+                        access.store(other, &Store::default(), b"value", NOW);
+                    });
+                }
+            }
+            threads.iter_mut().for_each(Access::rest);
+        }
+        assert!(engine.sequence.last() < 100_000, "few numbers are left out");
         engine.check();
     }
 

@@ -65,7 +65,7 @@ impl SegmentAccess {
         let (seen, expiry) = match &decided {
             Ok((Some(present), write)) => (Some(present.location), write.attributes.expiry),
             Ok((None, write)) if is_plain => {
-                let seen = self.engine.find(key).map(|(location, _)| location);
+                let seen = self.engine.find_to_change(key);
                 (seen, write.attributes.expiry)
             }
             Ok((None, write)) => (None, write.attributes.expiry),

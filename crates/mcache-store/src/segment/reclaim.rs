@@ -16,7 +16,7 @@ use super::index::Location;
 use super::pool::Taker;
 use super::publish::is_near;
 use super::record::{Record, fragment_size};
-use super::recycle::{Closed, REST_MIN};
+use super::recycle::REST_MIN;
 use super::upkeep::Sweep;
 use crate::eviction::{Candidate, QUEUES, SegmentPolicy, Standing, Verdict};
 use crate::observer::Evicted;
@@ -184,7 +184,7 @@ impl SegmentStorageEngine {
         let queue = self.arena.segment(victim).queue.load(Relaxed) as usize;
         let mut taken = Taken { engine: self, victim, queue, emptied: false };
         let mut emptying = Emptying { engine: self, reclaimer, counters, now, judge, kept: 0 };
-        let closed = Closed::new(&self.arena, victim);
+        let closed = self.close_segment(victim);
         let emptied = emptying.run(victim);
         let kept = emptying.kept;
         if emptied {
@@ -217,8 +217,9 @@ impl SegmentStorageEngine {
     fn victim(&self, reclaimer: &mut Reclaimer, judge: Judge) -> Option<(SegmentId, Judge)> {
         let least = if self.evict { DEAD_SHARE_MIN } else { DEAD_SHARE_MIN_KEEPING };
         let size = self.arena.segment_size();
+        let live = self.live();
         let worth = |id| {
-            let dead = self.gain(id);
+            let dead = self.gain(id, live.of(id));
             (dead * 100 >= least * size && !self.arena.is_pinned(id)).then_some(dead as u32)
         };
         // Without evictions, what is dead is left where it is while all of it together is little:
@@ -226,6 +227,7 @@ impl SegmentStorageEngine {
         let is_enough = || self.evict || self.pool.total(worth) >= size / TOTAL_DIVISOR;
         let is_asked = judge != Judge::Hangman && is_enough();
         let dead = is_asked.then(|| self.pool.best(worth));
+        drop(live);
         // What the dead leave behind is moved, at worst with lists as long as what it frees: not if
         // something must be gained.
         if let Some(id) = dead.flatten() {
@@ -241,11 +243,12 @@ impl SegmentStorageEngine {
         std::iter::once(choice.queue).chain(others).find_map(take).map(|id| (id, judge))
     }
 
-    /// Bytes that may be gained by emptying a segment and keeping all that is alive in it.
-    fn gain(&self, id: SegmentId) -> usize {
+    /// Bytes that may be gained by emptying a segment and keeping all that is alive in it, so many
+    /// bytes.
+    fn gain(&self, id: SegmentId, live: usize) -> usize {
         let segment = self.arena.segment(id);
         let written = segment.written.load(Relaxed) as usize;
-        let dead = written.saturating_sub(segment.live.load(Relaxed) as usize);
+        let dead = written.saturating_sub(live);
         // What was never written is not dead: nothing is gained by moving a large item. But where
         // nothing is evicted, segments are also taken for full before they are.
         match self.arena.segment_size() - written {
@@ -301,7 +304,7 @@ impl SegmentStorageEngine {
             return false;
         };
         let record = self.record(location);
-        region.remove(place);
+        region.remove(place, record.sequence(self.arena.base_of(location)));
         self.retire(location, &record);
         drop(region);
         self.bury_fragments(&record);
@@ -482,7 +485,7 @@ impl Emptying<'_> {
         if !open.as_ref().is_some_and(|open| open.fits(size)) {
             let id = engine.pool.take(Taker::Reclaim, &engine.arena, &engine.epochs)?;
             let born = engine.written.load(Relaxed);
-            let new = engine.arena.open(id, queue, engine.base(), born, now.clock_ms);
+            let new = engine.open(id, queue, born, now);
             if let Some(full) = open.replace(new) {
                 engine.pool.seal(full.id, queue);
             }

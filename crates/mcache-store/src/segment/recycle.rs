@@ -23,6 +23,7 @@ use super::access::{Class, SegmentAccess};
 use super::arena::{Arena, Open, POISON, SegmentId};
 use super::draft::{FILLER_MAX, write_filler};
 use super::epoch::Epochs;
+use super::gate::Writer;
 use super::index::Location;
 use super::publish::Forms;
 use super::record::{ALIGN, Record};
@@ -308,9 +309,9 @@ impl SegmentAccess {
         };
         let place = (0..TRIES)
             .map_while(|_| self.dead_places.take(range, &engine.epochs, fits))
-            .find(|place| engine.seize(place, class.queue()))?;
+            .find(|place| engine.seize(place, class.queue(), &self.writer))?;
         if let Some(next) = self.dead_places.next(place.size as usize) {
-            engine.arena.prefetch(next); // it was unlinked a while ago
+            engine.arena.expect_write(next, place.size as usize); // it was unlinked a while ago
         }
         Some(place)
     }
@@ -343,7 +344,9 @@ impl SegmentAccess {
             }
             self.member.begin(&engine.epochs);
             match self.dead_places.take((least, FILLER_MAX), &engine.epochs, fits) {
-                Some(place) if engine.seize(&place, arena.queue_of(place.location)) => {
+                Some(place)
+                    if engine.seize(&place, arena.queue_of(place.location), &self.writer) =>
+                {
                     let (used, rest) = engine.split(place, size_in(&place));
                     if let Some(rest) = rest {
                         self.dead_places.add(rest, &engine.epochs);
@@ -395,8 +398,9 @@ impl SegmentStorageEngine {
     }
 
     /// Counts the caller among the writers of a place's segment, if it may be written to.
-    fn seize(&self, place: &DeadPlace, queue: usize) -> bool {
-        let segment = self.arena.segment(self.arena.segment_of(place.location));
+    fn seize(&self, place: &DeadPlace, queue: usize, writer: &Writer) -> bool {
+        let id = self.arena.segment_of(place.location);
+        let segment = self.arena.segment(id);
         let turns = self.arena.turnover.load(Relaxed);
         let turns = turns.wrapping_sub(segment.turnover.load(Relaxed));
         // What is written now should not leave with the segments that leave next. A segment that
@@ -406,22 +410,23 @@ impl SegmentStorageEngine {
         if is_old || self.arena.queue_of(place.location) != queue || distance > DISTANCE_MAX {
             return false;
         }
-        segment
-            .gate
-            .enter(|| segment.life.load(SeqCst) == place.life && segment.pins.load(Acquire) == 0)
+        writer.enter(&segment.gate, id, || {
+            segment.life.load(SeqCst) == place.life && segment.pins.load(Acquire) == 0
+        })
     }
 }
 
 /// A dead place whose segment counts the thread among its writers until this is dropped.
 pub(super) struct Held<'a> {
     arena: &'a Arena,
+    writer: &'a Writer,
     place: DeadPlace,
 }
 
 impl<'a> Held<'a> {
     /// A place from [`SegmentAccess::claim`].
-    pub(super) fn new(arena: &'a Arena, place: DeadPlace) -> Self {
-        Self { arena, place }
+    pub(super) fn new(arena: &'a Arena, writer: &'a Writer, place: DeadPlace) -> Self {
+        Self { arena, writer, place }
     }
 
     /// Where it is.
@@ -459,8 +464,7 @@ impl<'a> Held<'a> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        let id = self.arena.segment_of(self.place.location);
-        self.arena.segment(id).gate.leave();
+        self.writer.leave();
     }
 }
 
@@ -470,15 +474,16 @@ pub(super) struct Closed<'a> {
     id: SegmentId,
 }
 
-impl<'a> Closed<'a> {
+impl SegmentStorageEngine {
     /// Closes a segment, and waits for those who are writing. Only who holds the reclaimer does,
     /// and not while it holds a region of the index, for which a writer may wait.
-    pub(super) fn new(arena: &'a Arena, id: SegmentId) -> Self {
-        let segment = arena.segment(id);
-        segment.gate.close();
-        Self { arena, id }
+    pub(super) fn close_segment(&self, id: SegmentId) -> Closed<'_> {
+        self.writers.close(&self.arena.segment(id).gate, id);
+        Closed { arena: &self.arena, id }
     }
+}
 
+impl Closed<'_> {
     /// Nothing is left in the segment: its places are none any more.
     pub(super) fn end_life(&self) {
         self.arena.segment(self.id).life.fetch_add(1, SeqCst);

@@ -162,7 +162,7 @@ impl SegmentAccess {
         self.direct_reclaims += u64::from(emptied > 0);
         let written = engine.arena.segment_size() as u64;
         let born = engine.written.fetch_add(written, Relaxed) + written;
-        let open = engine.arena.open(id, class.queue(), engine.base(), born, now.clock_ms);
+        let open = engine.open(id, class.queue(), born, now);
         if let Some(full) = self.open[class.index()].replace(open) {
             engine.pool.seal(full.id, class.queue());
         }

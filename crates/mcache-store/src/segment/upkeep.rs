@@ -10,7 +10,6 @@ use super::arena::SegmentId;
 use super::index::Location;
 use super::reclaim::{Judge, Made};
 use super::record::{FRAGMENT_ENTRY, Record};
-use super::recycle::Closed;
 use crate::engine::StorageEngine;
 use crate::tally::{EngineCounters, Why};
 
@@ -131,13 +130,12 @@ impl SegmentStorageEngine {
 
     /// Empties the segments in which nothing is alive: their memory is free before it is needed.
     fn empty_dead(&self, now: Now, counters: &EngineCounters) {
-        let is_dead = |id| {
-            let live = self.arena.segment(id).live.load(Relaxed);
-            live == 0 && !self.arena.is_pinned(id)
-        };
         loop {
             let mut reclaimer = self.reclaimer();
+            let live = self.live();
+            let is_dead = |id| live.of(id) == 0 && !self.arena.is_pinned(id);
             let dead = self.pool.remove_some(BATCH, is_dead);
+            drop(live);
             let mut go_on = !dead.is_empty();
             for id in dead {
                 // Somebody may just have found a use for a place of it.
@@ -150,7 +148,7 @@ impl SegmentStorageEngine {
     }
 
     fn bury_dead_in(&self, id: SegmentId, now: Now, counters: &EngineCounters) {
-        let _closed = Closed::new(&self.arena, id);
+        let _closed = self.close_segment(id);
         let expires_ms = &self.arena.segment(id).expires_ms;
         expires_ms.swap(u64::MAX, AcqRel); // see `Arena::note_expiry`
         let mut next_ms = u64::MAX;
@@ -187,7 +185,7 @@ impl SegmentStorageEngine {
         let (mut items, mut bytes) = (0, 0);
         let (mut fragments, mut listed) = (Vec::new(), Vec::new());
         for id in self.pool.in_use().into_iter() {
-            let _closed = Closed::new(&self.arena, id);
+            let _closed = self.close_segment(id);
             let mut live = 0;
             // SAFETY: the reclaimer is held, and nobody else is at work; the segment is closed.
             unsafe {
@@ -197,7 +195,7 @@ impl SegmentStorageEngine {
                     if record.is_dead() {
                         return;
                     }
-                    live += self.arena.rounded(record.size()) as u32;
+                    live += self.arena.rounded(record.size());
                     if record.is_fragment() {
                         fragments.push(location);
                     } else {
@@ -209,8 +207,7 @@ impl SegmentStorageEngine {
                     }
                 });
             }
-            let counted = self.arena.segment(id).live.load(Relaxed);
-            assert_eq!(live, counted, "live bytes of segment {id}");
+            assert_eq!(live, self.live().of(id), "live bytes of segment {id}");
         }
         assert_eq!(items, self.index.items(), "items in segments and in the index");
         fragments.sort_unstable();

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use super::bucket::{Bucket, SLOTS};
-use super::{HALVES, Hashes, Index, Location, Region, tag_of};
+use super::{HALVES, Hashes, Index, Location, Region, WriterPart, tag_of};
 
 /// Hints that tell of places in a bucket: a power of two, not all of which are slots.
 const HINTS_PER_BUCKET: usize = SLOTS.next_power_of_two();
@@ -76,12 +76,20 @@ impl Locked<'_> {
         self.bucket(place.bucket).locations[place.slot].store(location, Release);
     }
 
-    /// Empties a place.
+    /// Empties a place whose record has this sequence number.
     #[inline]
-    pub fn remove(&self, place: Place) {
+    pub fn remove(&self, place: Place, sequence: u64) {
         self.bucket(place.bucket).locations[place.slot].store(0, Release);
-        let items = &self.region().items;
+        let WriterPart { items, removed, .. } = &self.region().writer;
         items.store(items.load(Relaxed) - 1, Relaxed);
+        removed.store(removed.load(Relaxed).max(sequence), Relaxed);
+    }
+
+    /// The highest sequence number of a record that was removed from the region: an item that comes
+    /// back has a higher one.
+    #[inline]
+    pub fn removed(&self) -> u64 {
+        self.region().writer.removed.load(Relaxed)
     }
 
     /// Adds a record that is not there yet. May grow the region, for which it asks `hashes`.
@@ -90,7 +98,7 @@ impl Locked<'_> {
         while !self.place(hash, location, hashes, &mut Journal::default()) {
             self.make_room(hashes)?;
         }
-        let items = &self.region().items;
+        let items = &self.region().writer.items;
         items.store(items.load(Relaxed) + 1, Relaxed);
         Ok(())
     }
@@ -139,7 +147,7 @@ impl Locked<'_> {
                 fault = Some(format!("location {location} has another's tag"));
             }
         });
-        let items = self.region().items.load(Relaxed) as usize;
+        let items = self.region().writer.items.load(Relaxed) as usize;
         match fault {
             Some(fault) => Err(fault),
             None if seen.len() != items => Err(format!("{} filled, {items} counted", seen.len())),
@@ -228,7 +236,7 @@ impl Locked<'_> {
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        let version = &self.region().version;
+        let version = &self.region().writer.version;
         version.store(version.load(Relaxed).wrapping_add(1), Release);
     }
 }

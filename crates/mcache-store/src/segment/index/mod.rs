@@ -18,7 +18,9 @@ use std::io;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, fence};
 
-use super::memory::{CellArray, prefetch};
+use mcache_base::Key;
+
+use super::memory::{CellArray, prefetch, prefetch_to_write};
 use bucket::{Bucket, slot_of};
 pub use locked::{Locked, Place};
 
@@ -28,17 +30,29 @@ pub type Location = u32;
 /// Buckets that a region has at least: a page of them.
 const BUCKETS_MIN: u32 = 64;
 
-/// A region's lock, version and size, on a cache line of its own.
+/// What is known of a region: how keys are found in it, and on another cache line what each writer
+/// changes.
 #[derive(Default)]
 #[repr(C, align(64))]
 struct Region {
-    version: AtomicU32,
-    items: AtomicU32,
     low: AtomicU32,
     high: AtomicU32,
     border: AtomicU64,
     /// A sweep that is under way makes the region smaller.
     shrinking: AtomicBool,
+    writer: WriterPart,
+}
+
+/// A region's lock and version, and what changes under it.
+#[derive(Default)]
+#[repr(C, align(64))]
+struct WriterPart {
+    version: AtomicU32,
+    items: AtomicU32,
+    /// The hash of the item for which the lock was taken last.
+    wanted: AtomicU64,
+    /// The highest sequence number of a record that was removed.
+    removed: AtomicU64,
 }
 
 /// Which bucket of a region each half of a hash names: one of `low` for those below the border,
@@ -51,6 +65,13 @@ struct Mapping {
     /// From 0 to [`HALVES`].
     border: u64,
 }
+
+/// Times that a thread spins while another changes the same item: some 5 microseconds, in which a
+/// thread that is alone makes a dozen changes.
+const STAND_SPINS: u32 = 256;
+
+/// Times that it stands back before it lets other threads have the processor.
+const STANDS_MAX: u32 = 16;
 
 /// How many halves of a hash there are.
 const HALVES: u64 = 1 << 32;
@@ -97,7 +118,7 @@ impl Index {
 
     /// Items in the whole table.
     pub fn items(&self) -> u64 {
-        self.regions.iter().map(|region| u64::from(region.items.load(Relaxed))).sum()
+        self.regions.iter().map(|region| u64::from(region.writer.items.load(Relaxed))).sum()
     }
 
     /// Bytes of the buckets in use.
@@ -115,7 +136,7 @@ impl Index {
         let region = &self.regions[self.region_of(hash)];
         let mut spins = 0;
         loop {
-            let version = region.version.load(Acquire);
+            let version = region.writer.version.load(Acquire);
             if version & 1 == 0 {
                 let [first, second] = self.candidates(hash);
                 let mut search = |bucket| self.search(bucket, tag_of(hash), &mut is_it);
@@ -123,7 +144,7 @@ impl Index {
                     return Some(location);
                 }
                 fence(Acquire);
-                if region.version.load(Relaxed) == version {
+                if region.writer.version.load(Relaxed) == version {
                     return None;
                 }
             }
@@ -150,6 +171,20 @@ impl Index {
         })
     }
 
+    /// Brings what a change of a key's item writes to nearer.
+    #[inline]
+    pub fn expect_change(&self, key: Key<'_>) {
+        prefetch_to_write(&raw const self.regions[self.region_of(key.hash)].writer);
+        match Place::of(key.hint).and_then(|place| self.buckets.as_ref().get(place.bucket)) {
+            Some(bucket) => prefetch_to_write(&raw const *bucket),
+            None => {
+                for bucket in self.candidates(key.hash) {
+                    prefetch_to_write(&raw const self.buckets.as_ref()[bucket]);
+                }
+            }
+        }
+    }
+
     /// The location at the place that a hint tells of, if there is one.
     #[inline(always)] // as above
     pub fn at(&self, hint: u64) -> Option<Location> {
@@ -162,25 +197,43 @@ impl Index {
     /// Locks the region of `hash` for changes.
     #[inline]
     pub fn lock(&self, hash: u64) -> Locked<'_> {
-        self.lock_region(self.region_of(hash))
+        let region = self.region_of(hash);
+        let wanted = &self.regions[region].writer.wanted;
+        let mut spins = 0;
+        let locked = loop {
+            if let Some(locked) = self.try_lock(region) {
+                break locked;
+            }
+            match wanted.load(Relaxed) == hash {
+                true => stand_back(&mut spins),
+                false => back_off(&mut spins),
+            }
+        };
+        wanted.store(hash, Relaxed);
+        locked
     }
 
     /// Locks a region for changes.
     pub fn lock_region(&self, region: usize) -> Locked<'_> {
-        let version = &self.regions[region].version;
         let mut spins = 0;
         loop {
-            let seen = version.load(Relaxed);
-            if seen & 1 == 0
-                && version
-                    .compare_exchange_weak(seen, seen.wrapping_add(1), Acquire, Relaxed)
-                    .is_ok()
-            {
-                fence(Release); // the odd version is seen before any change that follows
-                return Locked { index: self, region };
+            if let Some(locked) = self.try_lock(region) {
+                return locked;
             }
             back_off(&mut spins);
         }
+    }
+
+    #[inline]
+    fn try_lock(&self, region: usize) -> Option<Locked<'_>> {
+        let version = &self.regions[region].writer.version;
+        let seen = version.load(Relaxed);
+        if seen & 1 == 1 {
+            return None;
+        }
+        version.compare_exchange(seen, seen.wrapping_add(1), Acquire, Relaxed).ok()?;
+        fence(Release); // the odd version is seen before any change that follows
+        Some(Locked { index: self, region })
     }
 
     #[inline]
@@ -273,6 +326,19 @@ fn back_off(spins: &mut u32) {
     }
 }
 
+/// Waits until another has changed the item that this thread will change, perhaps some times: if
+/// they took turns, each change would wait for the item's cache lines.
+#[cold]
+fn stand_back(spins: &mut u32) {
+    *spins += 1;
+    if *spins > STANDS_MAX {
+        return std::thread::yield_now();
+    }
+    for _ in 0..STAND_SPINS {
+        std::hint::spin_loop();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -305,7 +371,7 @@ mod tests {
         let hash = Numbers.hash_at(number);
         let region = index.lock(hash);
         let (place, _) = region.find(hash, |location| location == number).expect("was inserted");
-        region.remove(place);
+        region.remove(place, 0);
     }
 
     fn holds(index: &Index, number: Location) -> bool {

@@ -195,7 +195,7 @@ impl Locked<'_> {
     }
 
     fn items(&self) -> u32 {
-        self.region().items.load(Relaxed)
+        self.region().writer.items.load(Relaxed)
     }
 }
 

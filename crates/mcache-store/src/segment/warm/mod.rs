@@ -176,7 +176,7 @@ impl SegmentStorageEngine {
             cold: None,
             was_stopped,
             items: engine.index.items(),
-            bytes: engine.arena.live(),
+            bytes: engine.live_bytes(),
             segments_damaged: findings.segments_damaged,
             items_dropped: findings.items_dropped,
             clock_origin_ms: header.clock_origin_ms,

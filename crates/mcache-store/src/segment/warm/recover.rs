@@ -197,7 +197,7 @@ impl SegmentStorageEngine {
                     let left = (self.size_of(&record), self.bytes_of(&record));
                     let region = self.index.lock(owner);
                     if let Some((place, _)) = region.find(owner, |at| at == location) {
-                        region.remove(place);
+                        region.remove(place, record.sequence(self.arena.base_of(location)));
                         self.retire(location, &record);
                         counters.classes.leave(left.0, left.1);
                     }
