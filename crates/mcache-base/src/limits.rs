@@ -88,7 +88,8 @@ pub const LOGIN_FAILED_MS: u64 = 5;
 /// Logins that wait to be looked at. One more fails.
 pub const LOGINS_WAITING_MAX: usize = 1 << 10;
 
-/// Groups inside groups: delimiters of a key that are looked at.
+/// Groups inside groups: delimiters of a key that are looked at. A prefix with more is refused with
+/// `CLIENT_ERROR a prefix has at most eight delimiters`.
 pub const GROUP_LEVELS_MAX: usize = 8;
 
 /// Flushed groups that are remembered, until a flush_all makes them forgotten. One more is

@@ -131,7 +131,7 @@ stats! {
     cmd_get: Counter from Worker;
     /// Values sent to be stored.
     cmd_set: Counter from Worker;
-    /// flush_all commands.
+    /// flush_all and flush_prefix commands.
     cmd_flush: Counter from Worker;
     /// Keys given a new exptime by touch, gat and gats.
     cmd_touch: Counter from Worker;

@@ -125,6 +125,8 @@ wire_errors! {
     FlushNotAllowed = "CLIENT_ERROR flush_all not allowed", 0x20;
     /// flush_prefix wants a prefix that ends with the delimiter.
     BadPrefix = "CLIENT_ERROR a prefix ends with the delimiter", 0x04;
+    /// flush_prefix wants one that is looked for in keys.
+    DeepPrefix = "CLIENT_ERROR a prefix has at most eight delimiters", 0x04;
     /// No more flushed prefixes can be remembered.
     TooManyPrefixes = "SERVER_ERROR too many flushed prefixes", 0x82;
     /// The crawler is switched off.

@@ -168,15 +168,17 @@ fn flush_group<'c, E: StorageEngine>(
     prefix: &[u8],
     context: &'c mut Context<'_, E>,
 ) -> Outcome<ItemOf<'c, E>> {
-    if !context.prefixes.ends(prefix) {
-        return Outcome::Error(WireError::BadPrefix);
+    if let Err(refused) = context.prefixes.can_flush(prefix) {
+        return Outcome::Error(refused);
     }
-    context.tally().flush();
     if !context.host.flush_allowed() {
         return Outcome::Error(WireError::FlushNotAllowed);
     }
     match context.engine.flush_group(prefix, context.now) {
-        Ok(()) => Outcome::Done,
+        Ok(()) => {
+            context.tally().flush();
+            Outcome::Done
+        }
         Err(TooManyGroups) => Outcome::Error(WireError::TooManyPrefixes),
     }
 }

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use mcache_base::limits::PREFIXES_MAX;
+use mcache_base::limits::{GROUP_LEVELS_MAX, PREFIXES_MAX};
+use mcache_protocol::WireError;
 
 /// Counts by prefix, of a whole server. Off, it costs a look at a flag.
 #[derive(Debug)]
@@ -50,9 +51,14 @@ impl Prefixes {
         self.counts().clear();
     }
 
-    /// Whether a prefix ends with the delimiter, as those have to that are flushed.
-    pub(crate) fn ends(&self, prefix: &[u8]) -> bool {
-        prefix.last() == Some(&self.delimiter)
+    /// Whether a prefix can be flushed: it ends with the delimiter, and keys are looked at so far.
+    pub(crate) fn can_flush(&self, prefix: &[u8]) -> Result<(), WireError> {
+        let levels = prefix.iter().filter(|byte| **byte == self.delimiter).count();
+        match prefix.last() == Some(&self.delimiter) {
+            false => Err(WireError::BadPrefix),
+            true if levels > GROUP_LEVELS_MAX => Err(WireError::DeepPrefix),
+            true => Ok(()),
+        }
     }
 
     #[inline]

@@ -114,6 +114,11 @@ impl Flush {
         self.cutoff.load(Relaxed) > 0 || self.groups.any()
     }
 
+    /// Groups that are remembered.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
     /// How many flushes have happened. Who sees one counted sees what it took.
     pub fn count(&self) -> u64 {
         self.count.load(Acquire)

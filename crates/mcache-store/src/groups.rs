@@ -116,6 +116,11 @@ impl Groups {
         }
     }
 
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.flushed.read().unwrap_or_else(PoisonError::into_inner).cutoffs.len()
+    }
+
     /// Whether any group was flushed.
     #[inline]
     pub fn any(&self) -> bool {

@@ -33,6 +33,7 @@ impl Host for Shared {
         [
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ("engine", self.options.engine.to_owned()),
+            ("eviction", self.options.eviction.to_owned()),
             ("io_driver", self.io.to_owned()),
             ("buffered_bytes", held.to_string()),
             ("buffered_bytes_max", self.options.buffered_max.to_string()),

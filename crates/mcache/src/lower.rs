@@ -86,6 +86,7 @@ pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
         watcher_buffer_bytes: settings.watcher_buffer as usize,
         settings_report: settings.each(),
         engine: settings.engine.name(),
+        eviction: settings.eviction,
         prefix_delimiter: settings.stat_key_prefix,
         count_prefixes: settings.detail_enabled,
         clock_moves: settings.relaxed_privileges,

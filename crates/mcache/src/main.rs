@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use mcache::{Failure, Habits, Invocation, Server, ServerOptions, Settings};
 use mcache::{daemon, logging, lower, privileges, settings::Engine, signals::Caught, warm};
-use mcache_base::Now;
+use mcache_base::{Now, Stat};
 use mcache_net::Listeners;
 use mcache_store::{SegmentStorageEngine, SimpleStorageEngine, StorageEngine};
 
@@ -79,6 +79,8 @@ fn serve<E: StorageEngine>(
     let server = Server::start_on(listeners, options, engine.clone())?;
     let (clock, report, replace) = (server.clock(), server.settings_report(), server.users());
     let at_the_end = server.clock();
+    // What the settings said when they were read last: cache_memlimit may have said otherwise.
+    let mut told = engine.stat(Stat::limit_maxbytes);
     signals.stop(server.stopper(), pid_file, move || {
         let again = again().and_then(|settings| {
             let capacity = lower::engine_options(&settings)?.capacity;
@@ -87,11 +89,13 @@ fn serve<E: StorageEngine>(
         match again {
             Ok((memory, users)) => {
                 replace(users);
-                if engine.set_capacity(memory, clock()) {
+                if std::mem::replace(&mut told, memory) == memory {
+                    tracing::info!("SIGHUP: the limit of memory is not changed");
+                } else if engine.set_capacity(memory, clock()) {
                     report("maxbytes", memory.to_string());
-                    tracing::info!(memory, "SIGHUP: the settings were read again");
+                    tracing::info!(memory, "SIGHUP: the limit of memory was read again");
                 } else {
-                    tracing::warn!(memory, "SIGHUP: more than was reserved at the start");
+                    tracing::warn!(memory, "SIGHUP: more memory than can be had without a restart");
                 }
             }
             Err(failure) => tracing::warn!(%failure, "SIGHUP: nothing changes"),

@@ -63,6 +63,8 @@ pub struct ServerOptions {
     pub settings_report: Vec<StatLine>,
     /// The engine's name, for `stats mcache`.
     pub engine: &'static str,
+    /// The eviction policy's, likewise.
+    pub eviction: &'static str,
     /// What ends a key's prefix for `stats detail` and `flush_prefix`.
     pub prefix_delimiter: u8,
     /// Whether `stats detail` counts from the start.
@@ -129,6 +131,7 @@ impl Default for ServerOptions {
             watcher_buffer_bytes: 256 << 10,
             settings_report: Vec::new(),
             engine: "",
+            eviction: "",
             prefix_delimiter: b':',
             count_prefixes: false,
             clock_moves: false,

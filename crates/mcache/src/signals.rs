@@ -27,7 +27,7 @@ impl Caught {
         mut self,
         stopper: Stopper,
         pid_file: Option<PathBuf>,
-        reread: impl Fn() + Send + 'static,
+        mut reread: impl FnMut() + Send + 'static,
     ) -> io::Result<()> {
         Builder::new().name("signals".to_owned()).spawn(move || {
             let mut stopping = false;

@@ -308,6 +308,33 @@ fn a_hangup_has_the_memory_read_again() {
 }
 
 #[test]
+fn a_hangup_leaves_a_limit_alone_that_the_settings_do_not_change() {
+    let directory = Directory::new("hangup-limit");
+    let (socket, log) = (directory.0.join("socket"), directory.0.join("log"));
+    let server = Running(
+        directory
+            .program("mcache")
+            .args(["-u", "root", "-s", "socket", "-m", "64"])
+            .stderr(fs::File::create(&log).expect("a log"))
+            .spawn()
+            .expect("the program"),
+    );
+    let mut stream = wait_for("the server", || UnixStream::connect(&socket).ok());
+    stream.write_all(b"cache_memlimit 32\r\n").expect("sent");
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"OK\r\n");
+    signal("-HUP", &server.0.id().to_string());
+    wait_for("the hangup", || {
+        fs::read_to_string(&log).ok()?.contains("memory is not changed").then_some(())
+    });
+    stream.write_all(b"stats\r\nquit\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.contains("STAT limit_maxbytes 33554432\r\n"), "{answer}");
+}
+
+#[test]
 fn without_a_pid_file_it_serves_all_the_same() {
     let directory = Directory::new("no-pid");
     let (socket, log) = (directory.0.join("socket"), directory.0.join("log"));

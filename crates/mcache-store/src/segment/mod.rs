@@ -433,6 +433,7 @@ impl StorageEngine for SegmentStorageEngine {
             ("index_bytes", self.index.bytes()),
             ("policy_bytes", self.admission.bytes()),
             ("dead_places_bytes", self.places.load(Relaxed)),
+            ("flushed_prefixes", self.flush.groups() as u64),
             ("recovered_items", recovery.items),
             ("recovered_bytes", recovery.bytes),
             ("recovery_segments_damaged", recovery.segments_damaged),
