@@ -52,7 +52,7 @@ pub enum Request<'b> {
     Version,
     /// How much to log.
     Verbosity {
-        /// 0, 1 or 2.
+        /// 0 to 3.
         level: u32,
     },
     /// A report.

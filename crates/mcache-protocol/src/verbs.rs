@@ -240,7 +240,7 @@ pub const VERBS: &[Verb] = &[
     row("version", Shape::Bare, Operation::Version, &[loud(0x0b)],
         "Say which memcached level is spoken."),
     row("verbosity", Shape::Level, Operation::Verbosity, &[],
-        "Set how much is logged: 0, 1 or 2."),
+        "Set how much is logged: 0 to 3."),
     row("quit", Shape::Bare, Operation::Quit, &[loud(0x07), quiet(0x17)],
         "Send what is owed and close."),
 
