@@ -108,8 +108,9 @@ fn refusals_are_one_line_and_an_exit_code() {
             "mcache",
             "22005".to_owned(),
             64,
-            "22005: should be ADDRESS:PORT; a port alone is -p 22005",
+            "22005: should be an option or ADDRESS:PORT; a port alone is -p 22005",
         ),
+        ("mcache", "lru".to_owned(), 64, "lru: should be an option or ADDRESS:PORT"),
         ("mcache", "--prot".to_owned(), 64, "--protocol: needs a value: NAME"),
         ("mcache", "-o bogus".to_owned(), 1, "Illegal suboption \"bogus\""),
         (

@@ -58,11 +58,7 @@ pub fn read(
             Arg::Long(name) => format!("--{}", name.replace('_', "-")),
             Arg::Value(value) => {
                 let value = utf8(POSITIONAL, value)?;
-                if value.bytes().all(|byte| byte.is_ascii_digit()) {
-                    let should =
-                        format!("{value}: should be ADDRESS:PORT; a port alone is -p {value}");
-                    return Err(Failure::usage(should));
-                }
+                is_address(&value)?;
                 let (setting, spelling) =
                     find_setting(POSITIONAL).ok_or_else(|| unknown(POSITIONAL))?;
                 said.push(Assignment { setting, spelling, said: String::new(), value });
@@ -139,6 +135,18 @@ pub fn read_extended(
 /// The error of an option that is known and not supported.
 pub fn not_supported(word: &str) -> Failure {
     Failure::usage(format!("{word} is not supported yet"))
+}
+
+/// Whether a word without dashes is an address with a port: a typing error should not make the
+/// server listen elsewhere.
+fn is_address(word: &str) -> Result<(), Failure> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    let hint = match word.rsplit_once(':') {
+        Some((_, port)) if is_number(port) => return Ok(()),
+        _ if is_number(word) => format!("; a port alone is -p {word}"),
+        _ => String::new(),
+    };
+    Err(Failure::usage(format!("{word}: should be an option or ADDRESS:PORT{hint}")))
 }
 
 /// The setting and the spelling that `word` belongs to.

@@ -142,7 +142,7 @@ fn bad_command_lines_are_refused_in_one_clear_line() {
         ),
         ("--engine best", USAGE, "--engine best: should be one of simple, segment"),
         ("-l host:x", USAGE, "-l host:x: the port should be from 0 to 65535"),
-        ("nonsense/", USAGE, "nonsense/: should be an address, host:port or [v6]:port"),
+        ("nonsense/", USAGE, "nonsense/: should be an option or ADDRESS:PORT"),
         ("-t 4 -N 8", USAGE, "Number of napi_ids(8) cannot be greater than number of threads(4)"),
         (
             "-o hot_lru_pct=50,warm_lru_pct=50",
