@@ -85,6 +85,25 @@ pub const LOGIN_MS: u64 = 30_000;
 /// passwords be guessed.
 pub const LOGIN_FAILED_MS: u64 = 5;
 
+/// Seconds that a TLS handshake may take, unless `--tls-handshake-timeout` says another number.
+/// The connection is then closed.
+pub const TLS_HANDSHAKE_SECONDS: u32 = 5;
+
+/// Bytes of a TLS handshake that are kept until a whole message of it has come. A longer message
+/// closes the connection: certificates of clients have to be shorter.
+pub const TLS_HANDSHAKE_MAX: usize = 12 << 10;
+
+/// Bytes of a TLS record, its header included, as both versions have it. So much is kept at most
+/// until the rest of it comes; a longer one closes the connection.
+pub const TLS_RECORD_MAX: usize = 5 + (16 << 10) + 2048;
+
+/// Bytes of sealed answers from which on no more are sealed until the driver has sent them. They
+/// may come to a record more.
+pub const TLS_SEALED_AHEAD: usize = 64 << 10;
+
+/// Bytes of a file of certificates or of a key. A longer one is refused.
+pub const TLS_FILE_MAX: u64 = 1 << 20;
+
 /// Logins that wait to be looked at. One more fails.
 pub const LOGINS_WAITING_MAX: usize = 1 << 10;
 
@@ -197,6 +216,8 @@ pub const ITEM_SIZE_CEILING: u64 = 1 << 30;
 const _: () = assert!(KEY_MAX < LINE_MAX && LINE_MAX < REQUEST_BUFFERED_MAX);
 const _: () = assert!(REQUEST_BUFFERED_MAX < RECEIVE_CHUNK);
 const _: () = assert!(LINE_MAX + LOGIN_MAX < RECEIVE_CHUNK);
+const _: () = assert!(LINE_MAX + LOGIN_MAX + 2 * TLS_RECORD_MAX < RECEIVE_CHUNK);
+const _: () = assert!(TLS_HANDSHAKE_MAX < TLS_RECORD_MAX);
 const _: () = assert!(VALUE_COPIED_MAX < OUTPUT_HIGH_WATER);
 const _: () = assert!(OUTPUT_LOW_WATER < OUTPUT_HIGH_WATER);
 const _: () = assert!(2 * OUTPUT_HIGH_WATER < BUFFERED_MAX);

@@ -38,6 +38,10 @@ pub enum Part {
     Crawler,
     /// `lru_maintainer`.
     Maintainer,
+    /// `-Z`.
+    Tls,
+    /// `-Z` and `-o ssl_session_cache`.
+    TlsSessions,
 }
 
 /// A row of the table.
@@ -235,6 +239,14 @@ stats! {
     log_watcher_sent: Counter from Host;
     /// Watchers connected now.
     log_watchers: Gauge from Host;
+    /// TLS connections that began with new keys rather than those of an earlier one.
+    ssl_new_sessions: Counter from Worker with TlsSessions;
+    /// TLS handshakes that failed or took too long.
+    ssl_handshake_errors: Counter from Worker with Tls;
+    /// TLS connections closed after their handshake because of what came.
+    ssl_proto_errors: Counter from Worker with Tls;
+    /// Seconds since the certificates were read.
+    time_since_server_cert_refresh: Gauge from Host with Tls;
     /// memcached's NIC queue mapping; mcache has none.
     unexpected_napi_ids: Counter from Absent;
     /// memcached's NIC queue mapping; mcache has none.

@@ -11,6 +11,7 @@ mod memory;
 mod pattern;
 mod play;
 mod process;
+pub mod tls;
 mod transcript;
 
 use std::path::{Path, PathBuf};

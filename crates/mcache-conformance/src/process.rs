@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::datagrams::Datagrams;
 use crate::house::{Connection, Feed, House, Received, Started};
 use crate::transcript::Server;
-use crate::{DATAGRAM_TOPICS, TOPICS};
+use crate::{DATAGRAM_TOPICS, TOPICS, tls};
 
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,6 +34,8 @@ const WAIT_MAX: Duration = Duration::from_secs(4);
 pub enum Transport {
     /// A TCP port of the loopback interface.
     Tcp,
+    /// The same with TLS.
+    Tls,
     /// A unix socket.
     Unix,
     /// A UDP port of the loopback interface, served by one thread.
@@ -62,7 +64,9 @@ impl Program {
         let output = output.map_err(|error| format!("{}: {error}", path.display()))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text.split_whitespace().nth(1).unwrap_or_default().to_owned();
-        let server = Server { name: name.to_owned(), version };
+        // With TLS some reports have more lines.
+        let tls = if transport == Transport::Tls { "-tls" } else { "" };
+        let server = Server { name: format!("{name}{tls}"), version };
         Ok(Self { path: path.to_owned(), called: "memcached", transport, server, always: &[] })
     }
 
@@ -97,6 +101,11 @@ impl Program {
         let mut command = Command::new(&self.path);
         command.arg0(self.called).args(["-u", "root"]);
         match address {
+            Address::Tls(port) => {
+                let certificate = format!("ssl_chain_cert={}", tls::file("server").display());
+                let port = port.to_string();
+                command.args(["-U", "0", "-l", "127.0.0.1", "-p", &port, "-Z", "-o", &certificate])
+            }
             Address::Tcp(port) => {
                 command.args(["-U", "0", "-l", "127.0.0.1", "-p", &port.to_string()])
             }
@@ -120,6 +129,7 @@ impl House for Program {
     fn name(&self) -> String {
         let transport = match self.transport {
             Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
             Transport::Unix => "a unix socket",
             Transport::Udp => "UDP",
         };
@@ -137,7 +147,7 @@ impl House for Program {
 
     fn feeds(&self) -> &'static [Feed] {
         match self.transport {
-            Transport::Tcp | Transport::Unix => &[Feed::Whole, Feed::Bytes],
+            Transport::Tcp | Transport::Tls | Transport::Unix => &[Feed::Whole, Feed::Bytes],
             Transport::Udp => &[Feed::Whole],
         }
     }
@@ -151,6 +161,7 @@ impl House for Program {
 #[derive(Clone, Debug)]
 enum Address {
     Tcp(u16),
+    Tls(u16),
     Unix(PathBuf),
     Udp(u16),
 }
@@ -175,6 +186,7 @@ impl Address {
                 _ if TcpListener::bind(here).is_err() => {}
                 Transport::Udp if UdpSocket::bind(here).is_err() => {}
                 Transport::Udp => return Ok(Self::Udp(port)),
+                Transport::Tls => return Ok(Self::Tls(port)),
                 Transport::Tcp | Transport::Unix => return Ok(Self::Tcp(port)),
             }
         }
@@ -184,6 +196,7 @@ impl Address {
     fn connect(&self) -> std::io::Result<Box<dyn Connection>> {
         let socket = match self {
             Self::Udp(port) => return Ok(Box::new(Datagrams::connect(*port)?)),
+            Self::Tls(port) => return Ok(Box::new(tls::Stream::connect(*port)?)),
             Self::Tcp(port) => {
                 let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, *port))?;
                 stream.set_nodelay(true)?;
@@ -206,7 +219,9 @@ impl Serving {
     /// Where it listens: `127.0.0.1:PORT`, or the path of its socket.
     pub fn address(&self) -> String {
         match &self.address {
-            Address::Tcp(port) | Address::Udp(port) => format!("127.0.0.1:{port}"),
+            Address::Tcp(port) | Address::Tls(port) | Address::Udp(port) => {
+                format!("127.0.0.1:{port}")
+            }
             Address::Unix(path) => path.to_string_lossy().into_owned(),
         }
     }

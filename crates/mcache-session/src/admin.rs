@@ -26,6 +26,7 @@ pub(crate) enum Reply<I> {
 type Answer = Result<(), &'static str>;
 
 const ERROR: &str = "ERROR";
+const NO_TLS: &str = "Error TLS not enabled";
 const BAD_FORMAT: &str = WireError::BadFormat.text();
 const CRAWLER_OFF: &str = WireError::CrawlerOff.text();
 
@@ -59,7 +60,13 @@ pub(crate) fn admin<E: StorageEngine, I>(
         Admin::Slabs => slabs(&words, context),
         Admin::Extstore => extstore(&words, context),
         Admin::Debugtime => debugtime(&words, context),
-        Admin::RefreshCerts => Err(ERROR),
+        Admin::RefreshCerts => {
+            return match context.host.refresh_certificates() {
+                Some(Ok(())) => Reply::Say(Outcome::Done),
+                Some(Err(error)) => line(&error),
+                None => line(NO_TLS),
+            };
+        }
     };
     say(answer)
 }

@@ -50,6 +50,12 @@ pub trait Host: Sync {
     /// Stops the server: answers that are owed are still sent.
     fn stop(&self);
 
+    /// Reads the TLS certificates again, or says why that did not work, in memcached's words.
+    /// `None` without TLS.
+    fn refresh_certificates(&self) -> Option<Result<(), String>> {
+        None
+    }
+
     /// Moves the cache's clocks. False if that is not allowed.
     fn move_clock(&self, how: ClockMove) -> bool;
 }

@@ -233,6 +233,10 @@ fn class_stat<E: StorageEngine>(context: &Context<'_, E>, class: usize, stat: Cl
 fn in_force(part: Part, host: &dyn Host) -> bool {
     let setting = match part {
         Part::Always => return true,
+        Part::Tls => return is_on(host, "ssl_enabled"),
+        Part::TlsSessions => {
+            return is_on(host, "ssl_enabled") && is_on(host, "ssl_session_cache");
+        }
         Part::RefuseAtOnce => "maxconns_fast",
         Part::Crawler => "lru_crawler",
         Part::Maintainer => "lru_maintainer_thread",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mcache_base::limits::{
     EXPECTED_MUCH_MIN, OUTPUT_HIGH_WATER, RECEIVE_SOME, REQUEST_STEP, UNFRAMED_MAX,
 };
-use mcache_base::{Now, Stat};
+use mcache_base::{Counters, Now, Stat};
 use mcache_net::{ConnectionId, Driver, Received};
 use mcache_protocol::{Output, Protocols};
 use mcache_session::{Authentication, Awaited, Context, Credentials, Kinds, Next, Served, Session};
@@ -16,6 +16,7 @@ use crate::buffered::Held;
 use crate::logins::Attempt;
 use crate::outputs::Answers;
 use crate::roster::{Entry, State};
+use crate::tls::{Layer, Opened};
 use crate::watch::Watcher;
 
 /// One connection. Idle, it holds no buffer: bytes arrive in the worker's.
@@ -56,6 +57,8 @@ pub struct Connection<E: StorageEngine> {
     pub since_ms: u64,
     /// Set once the connection watches: it has nothing to ask any more.
     pub watcher: Option<Arc<Watcher>>,
+    /// What is between its socket and its session, if its listener has TLS.
+    pub tls: Option<Box<Layer<E::Pin>>>,
     /// What others see of it: it is active when bytes are received or a slow send ends.
     pub entry: Arc<Entry>,
 }
@@ -174,6 +177,7 @@ impl<E: StorageEngine> Connection<E> {
             attempt: None,
             since_ms: now.clock_ms,
             watcher: None,
+            tls: None,
             entry,
         }
     }
@@ -188,6 +192,9 @@ impl<E: StorageEngine> Connection<E> {
     pub fn holds(&self, ahead: usize) -> Held {
         let answers = self.answers.as_ref().map_or(0, |out| out.capacity());
         let mut bytes = self.pending.capacity() + answers + self.sending;
+        if let Some(tls) = &self.tls {
+            bytes += tls.held();
+        }
         let mut ahead = ahead;
         if self.sending > 0 {
             bytes += std::mem::take(&mut ahead); // they stay until the peer reads
@@ -218,9 +225,19 @@ impl<E: StorageEngine> Connection<E> {
         self.awaits.is_some() && !self.arrived
     }
 
-    /// Whether it is given reports, which cost much: others go first.
+    /// Whether it is given reports or shakes hands, which cost much: others go first.
     pub fn is_patient(&self) -> bool {
-        self.session.reports()
+        self.session.reports() || self.is_shaking()
+    }
+
+    /// Whether its TLS handshake is not over.
+    pub fn is_shaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_shaking())
+    }
+
+    /// Whether a part of its answers has still to be sealed.
+    pub fn owes(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.owes())
     }
 
     /// Notes that the peer does not take what is being sent as fast as it comes.
@@ -261,11 +278,13 @@ impl<E: StorageEngine> Connection<E> {
         id: ConnectionId,
         driver: &mut D,
         buffer: &mut [u8],
+        counters: &Counters,
     ) -> Turn {
-        match driver.receive(id, buffer) {
-            Received::Bytes(received) if received == buffer.len() => Turn::More,
-            Received::Bytes(_) | Received::Nothing => Turn::Nothing,
-            Received::Closed => Turn::Gone(Reason::Normal),
+        match self.receive(id, driver, buffer, false, counters) {
+            Ok(Received::Bytes(_)) if self.arrived => Turn::More,
+            Ok(Received::Bytes(_) | Received::Nothing) => Turn::Nothing,
+            Ok(Received::Closed) => Turn::Gone(Reason::Normal),
+            Err(turn) => turn,
         }
     }
 
@@ -297,25 +316,21 @@ impl<E: StorageEngine> Connection<E> {
         if kept >= buffer.len() {
             return Turn::Gone(Reason::Error);
         }
-        // What the session may not answer yet has to be kept: less, while much is held already.
-        let end = match context.output_high_water {
-            OUTPUT_HIGH_WATER => buffer.len(),
-            _ => buffer.len().min(kept + RECEIVE_SOME),
-        };
-        let (front, room) = buffer[..end].split_at_mut(kept);
+        let (front, room) = buffer.split_at_mut(kept);
         front.copy_from_slice(&self.pending);
-        let received = match driver.receive(id, room) {
-            Received::Bytes(received) => received,
-            Received::Nothing => {
-                self.arrived = false;
+        // What the session may not answer yet has to be kept: less, while much is held already.
+        let saves = context.output_high_water < OUTPUT_HIGH_WATER;
+        let received = match self.receive(id, driver, room, saves, context.counters) {
+            Ok(Received::Bytes(received)) => received,
+            Ok(Received::Nothing) => {
                 self.entry.is_now(awaited.into());
                 return self.quiet();
             }
             // Otherwise it is still owed the error.
-            Received::Closed if self.unframed.is_none() => return Turn::Gone(Reason::Normal),
-            Received::Closed => return Turn::Last(Reason::Normal),
+            Ok(Received::Closed) if self.unframed.is_none() => return Turn::Gone(Reason::Normal),
+            Ok(Received::Closed) => return Turn::Last(Reason::Normal),
+            Err(turn) => return turn,
         };
-        self.arrived = received == room.len();
         self.entry.was_active(context.now.clock_ms);
         self.entry.is_now(State::Serving);
         context.counters.add(Stat::bytes_read, received as u64);
@@ -358,6 +373,9 @@ impl<E: StorageEngine> Connection<E> {
     /// in between: it may not have looked before.
     fn quiet(&mut self) -> Turn {
         match &mut self.unframed {
+            // What came was no bytes of the session's.
+            None if self.arrived => return Turn::More,
+            Some(_) if self.arrived => return Turn::Discarded,
             Some(unframed) if !unframed.quiet => {
                 unframed.quiet = true;
                 return Turn::Discarded;
@@ -367,6 +385,56 @@ impl<E: StorageEngine> Connection<E> {
         }
         self.unframed = None;
         Turn::Nothing
+    }
+
+    /// Receives what the session is to see, and notes whether more may have come. An error is what
+    /// the turn comes to instead.
+    #[inline]
+    fn receive<D: Driver<Answers<E::Pin>>>(
+        &mut self,
+        id: ConnectionId,
+        driver: &mut D,
+        room: &mut [u8],
+        saves: bool,
+        counters: &Counters,
+    ) -> Result<Received, Turn> {
+        if self.tls.is_some() {
+            return self.receive_sealed(id, driver, room, saves, counters);
+        }
+        let end = if saves { room.len().min(RECEIVE_SOME) } else { room.len() };
+        let received = driver.receive(id, &mut room[..end]);
+        self.arrived = received == Received::Bytes(end);
+        Ok(received)
+    }
+
+    /// The same through TLS.
+    fn receive_sealed<D: Driver<Answers<E::Pin>>>(
+        &mut self,
+        id: ConnectionId,
+        driver: &mut D,
+        room: &mut [u8],
+        saves: bool,
+        counters: &Counters,
+    ) -> Result<Received, Turn> {
+        let Some(tls) = &mut self.tls else { return Ok(Received::Nothing) };
+        let opened = tls.receive(id, driver, room, saves);
+        if let Some((version, keys_are_new)) = tls.shaken() {
+            let _ = self.entry.tls.set(version); // it is over only once
+            counters.add(Stat::ssl_new_sessions, u64::from(keys_are_new));
+        }
+        let (received, more) = match opened {
+            Opened::Bytes(count, more) => (Received::Bytes(count), more),
+            Opened::Nothing(more) => (Received::Nothing, more),
+            Opened::Closed(true) => return Err(Turn::Last(Reason::Normal)),
+            Opened::Closed(false) => (Received::Closed, false),
+            Opened::Failed => return Err(Turn::Last(Reason::Error)),
+            Opened::Panicked => {
+                tracing::error!("a TLS record panicked; its connection is closed");
+                return Err(Turn::Panicked);
+            }
+        };
+        self.arrived = more;
+        Ok(received)
     }
 
     /// Notes what the session waits for, having been served bytes that ended in `last`.

@@ -29,6 +29,8 @@ impl Host for Shared {
     /// The rows of [`mcache_base::figures`] that are the host's.
     fn figures(&self) -> Vec<StatLine> {
         let (panics, kicks) = (self.panics.load(Relaxed), self.value(Stat::idle_kicks));
+        let speaking = self.options.tls.as_ref().map_or(0, |tls| tls.connections());
+        let timeouts = self.handshake_timeouts.load(Relaxed);
         let held: usize = self.buffered.iter().map(Buffered::bytes).sum();
         [
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -42,6 +44,8 @@ impl Host for Shared {
             ("idle_kicks", kicks),
             ("request_timeouts", self.request_timeouts.load(Relaxed).to_string()),
             ("framing_errors", self.framing_errors.load(Relaxed).to_string()),
+            ("tls_connections", speaking.to_string()),
+            ("tls_handshake_timeouts", timeouts.to_string()),
         ]
         .map(|(name, value)| StatLine { name: name.to_owned(), value })
         .into()
@@ -90,6 +94,10 @@ impl Host for Shared {
 
     fn stop(&self) {
         self.stop.ask(); // the worker that sees it wakes the others as it ends
+    }
+
+    fn refresh_certificates(&self) -> Option<Result<(), String>> {
+        Some(self.options.tls.as_ref()?.refresh())
     }
 
     fn move_clock(&self, how: ClockMove) -> bool {
@@ -142,6 +150,9 @@ impl Shared {
             Stat::log_worker_dropped => self.watch.figures.dropped.load(Relaxed),
             Stat::log_watcher_sent => self.watch.figures.sent.load(Relaxed),
             Stat::log_watcher_skipped => self.watch.figures.skipped.load(Relaxed),
+            Stat::time_since_server_cert_refresh => {
+                self.options.tls.as_ref().map_or(0, |certificates| certificates.age().as_secs())
+            }
             Stat::log_watchers => self.watch.watchers() as u64,
             _ => 0,
         };

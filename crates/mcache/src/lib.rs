@@ -22,6 +22,7 @@ pub mod settings;
 mod shared;
 pub mod signals;
 mod stop;
+pub mod tls;
 pub mod users;
 pub mod warm;
 mod watch;

@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::logging;
 use crate::options::ServerOptions;
 use crate::settings::{Engine, Habits, ListenOn, MemoryFrom, Port, Settings};
+use crate::tls::{Certificates, ClientCertificate};
 use crate::users::Users;
 
 /// Says in the log what is started, and which of the options change nothing.
@@ -55,12 +56,17 @@ pub fn engine_options(settings: &Settings) -> Result<EngineOptions, Failure> {
 
 /// What the server is told. Looks host names up, so it may wait for a name server.
 pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
-    let (listeners, own_protocols) = listeners(settings)?.into_iter().unzip();
+    let spoken = listeners(settings)?;
+    let own_protocols = spoken.iter().map(|(_, own)| own.protocols).collect();
+    let client_certificates = spoken.iter().map(|(_, own)| own.asked).collect();
+    let listeners = spoken.into_iter().map(|(address, _)| address).collect();
     Ok(ServerOptions {
         listeners,
         udp_allow: settings.udp_allow.clone(),
         protocols: settings.protocols,
         own_protocols,
+        tls: tls(settings)?.map(Arc::new),
+        client_certificates,
         authentication: settings.authentication(),
         users: Arc::new(users(settings)?),
         backlog: settings.backlog,
@@ -96,8 +102,22 @@ pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
     })
 }
 
-/// What is found at an address, and the protocols spoken there if they are its own.
-type Spoken<A> = (A, Option<Protocols>);
+/// An address, and what is its own there.
+type Spoken<A> = (A, Own);
+
+/// What is a listener's own.
+#[derive(Clone, Copy, Default)]
+struct Own {
+    /// The protocols spoken.
+    protocols: Option<Protocols>,
+    /// What its clients are asked for, if it has TLS.
+    asked: Option<ClientCertificate>,
+}
+
+/// The certificates, as their files are now.
+fn tls(settings: &Settings) -> Result<Option<Certificates>, Failure> {
+    settings.tls_options().map(Certificates::read).transpose().map_err(Failure::usage)
+}
 
 /// Who may log in, as the file says now.
 pub fn users(settings: &Settings) -> Result<Users, Failure> {
@@ -118,7 +138,7 @@ fn listeners(settings: &Settings) -> Result<Vec<Spoken<ListenAddress>>, Failure>
     if let Some(path) = &settings.unix_socket {
         let path = std::path::absolute(path)
             .map_err(|error| Failure::system(format!("{}: {error}", path.display())))?;
-        addresses.push((ListenAddress::Unix { path, mode: settings.unix_mask }, None));
+        addresses.push((ListenAddress::Unix { path, mode: settings.unix_mask }, Own::default()));
     }
     if given(&["port", "listen"]) {
         let tcp = sockets(settings, settings.port)?;
@@ -126,7 +146,9 @@ fn listeners(settings: &Settings) -> Result<Vec<Spoken<ListenAddress>>, Failure>
     }
     if given(&["udp_port"]) {
         let udp = sockets(settings, settings.udp_port)?;
-        addresses.extend(udp.into_iter().map(|(it, own)| (ListenAddress::Udp(it), own)));
+        let without_tls = |own| Own { asked: None, ..own };
+        addresses
+            .extend(udp.into_iter().map(|(it, own)| (ListenAddress::Udp(it), without_tls(own))));
     }
     Ok(addresses)
 }
@@ -140,14 +162,17 @@ fn sockets(settings: &Settings, port: Port) -> Result<Vec<Spoken<SocketAddr>>, F
             Habits::Mcache => (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST),
             Habits::Memcached => (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED),
         };
-        push_both(hosts, port, None, &mut sockets);
+        let own = Own { protocols: None, asked: settings.client_certificate(None) };
+        push_both(hosts, port, own, &mut sockets);
     }
     for listener in &settings.listen {
-        let (port, own) = (listener.port.unwrap_or(port), listener.protocols);
+        let asked = settings.client_certificate(listener.tls);
+        let (port, own) =
+            (listener.port.unwrap_or(port), Own { protocols: listener.protocols, asked });
         let all = (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);
         match &listener.host {
             None => push_both(all, port, own, &mut sockets),
-            Some(host) => resolve(listener, host, port, &mut sockets)?,
+            Some(host) => resolve(listener, host, (port, own), &mut sockets)?,
         }
     }
     Ok(sockets)
@@ -157,7 +182,7 @@ fn sockets(settings: &Settings, port: Port) -> Result<Vec<Spoken<SocketAddr>>, F
 fn push_both(
     (v4, v6): (Ipv4Addr, Ipv6Addr),
     port: u16,
-    own: Option<Protocols>,
+    own: Own,
     sockets: &mut Vec<Spoken<SocketAddr>>,
 ) {
     push(SocketAddr::from((v4, port)), own, sockets);
@@ -169,21 +194,21 @@ fn push_both(
 fn resolve(
     listener: &ListenOn,
     host: &str,
-    port: u16,
+    (port, own): (u16, Own),
     sockets: &mut Vec<Spoken<SocketAddr>>,
 ) -> Result<(), Failure> {
     if let Ok(address) = host.parse::<IpAddr>() {
-        push(SocketAddr::from((address, port)), listener.protocols, sockets);
+        push(SocketAddr::from((address, port)), own, sockets);
         return Ok(());
     }
     let found = (host, port)
         .to_socket_addrs()
         .map_err(|error| Failure::system(format!("-l {listener}: {error}")))?;
-    found.for_each(|address| push(address, listener.protocols, sockets));
+    found.for_each(|address| push(address, own, sockets));
     Ok(())
 }
 
-fn push(address: SocketAddr, own: Option<Protocols>, sockets: &mut Vec<Spoken<SocketAddr>>) {
+fn push(address: SocketAddr, own: Own, sockets: &mut Vec<Spoken<SocketAddr>>) {
     if sockets.iter().all(|(other, _)| *other != address) {
         sockets.push((address, own));
     }

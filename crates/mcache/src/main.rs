@@ -76,12 +76,16 @@ fn serve<E: StorageEngine>(
     engine: Arc<E>,
     again: impl Fn() -> Result<Box<Settings>, Failure> + Send + 'static,
 ) -> io::Result<Now> {
+    let certificates = options.tls.clone();
     let server = Server::start_on(listeners, options, engine.clone())?;
     let (clock, report, replace) = (server.clock(), server.settings_report(), server.users());
     let at_the_end = server.clock();
     // What the settings said when they were read last: cache_memlimit may have said otherwise.
     let mut told = engine.stat(Stat::limit_maxbytes);
     signals.stop(server.stopper(), pid_file, move || {
+        if let Some(Err(error)) = certificates.as_ref().map(|certificates| certificates.refresh()) {
+            tracing::warn!("Could not reload TLS certificates on SIGHUP: {error}");
+        }
         let again = again().and_then(|settings| {
             let capacity = lower::engine_options(&settings)?.capacity;
             Ok((capacity, lower::users(&settings)?))

@@ -10,6 +10,7 @@ use mcache_protocol::{Protocols, StatLine};
 use mcache_session::Authentication;
 
 use crate::network::Network;
+use crate::tls::{Certificates, ClientCertificate};
 use crate::users::Users;
 
 /// What a server is told when it is started.
@@ -23,6 +24,10 @@ pub struct ServerOptions {
     pub protocols: Protocols,
     /// The listeners' own protocols, each at its listener's place.
     pub own_protocols: Vec<Option<Protocols>>,
+    /// What the server proves itself by on listeners that have TLS.
+    pub tls: Option<Arc<Certificates>>,
+    /// What is asked of the clients of each listener, at its place, if it has TLS.
+    pub client_certificates: Vec<Option<ClientCertificate>>,
     /// How peers log in.
     pub authentication: Authentication,
     /// Those who may.
@@ -86,6 +91,12 @@ impl ServerOptions {
         self.own_protocols.get(listener).copied().flatten().unwrap_or(self.protocols)
     }
 
+    /// The certificates of the listener at a place and what is asked of its clients, if it has TLS.
+    pub fn tls_at(&self, listener: usize) -> Option<(&Certificates, ClientCertificate)> {
+        let asked = self.client_certificates.get(listener).copied().flatten()?;
+        Some((self.tls.as_deref()?, asked))
+    }
+
     /// Descriptors of the server itself, beside those of connections: the standard three, the
     /// acceptor's two, two per worker, the listeners, two to wait for UDP.
     pub fn descriptors(&self) -> usize {
@@ -112,6 +123,8 @@ impl Default for ServerOptions {
             udp_allow: Network::LOOPBACK.to_vec(),
             protocols: Protocols::Negotiated,
             own_protocols: Vec::new(),
+            tls: None,
+            client_certificates: Vec::new(),
             authentication: Authentication::None,
             users: Arc::default(),
             backlog: 1024,

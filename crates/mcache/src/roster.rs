@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use mcache_net::ListenAddress;
 use mcache_net::socket::{End, Ends};
@@ -33,6 +33,8 @@ pub struct Entry {
     state: AtomicU8,
     /// When it last did something, in milliseconds of the cache's clock.
     active_ms: AtomicU64,
+    /// The version of TLS that it speaks, once it does.
+    pub tls: OnceLock<&'static str>,
 }
 
 /// What a socket is.
@@ -90,6 +92,7 @@ impl Entry {
             role: Role::Connected(ends),
             state: AtomicU8::new(State::Reading as u8),
             active_ms: AtomicU64::new(now_ms),
+            tls: OnceLock::new(),
         }
     }
 
@@ -104,6 +107,7 @@ impl Entry {
             role: Role::Found(address),
             state: AtomicU8::new(state as u8),
             active_ms: AtomicU64::new(now_ms),
+            tls: OnceLock::new(),
         }
     }
 
@@ -140,6 +144,9 @@ impl Entry {
                 push("addr", end(peer));
                 push("listen_addr", end(own));
             }
+        }
+        if let Some(version) = self.tls.get() {
+            push("tls", (*version).to_owned());
         }
         let state = STATES.get(usize::from(self.state.load(Relaxed)));
         push("state", state.copied().unwrap_or_default().to_owned());

@@ -14,6 +14,7 @@ mod not_yet;
 mod read;
 mod show;
 mod table;
+mod tls;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -26,7 +27,7 @@ use mcache_store::SizeLimit;
 
 use crate::failure::Failure;
 
-pub use listen::{ListenOn, Port};
+pub use listen::{ListenOn, OwnTls, Port};
 pub use not_yet::{NOT_YET, NotYet};
 pub use table::{SETTINGS, Settings};
 
@@ -334,6 +335,7 @@ impl Settings {
             self.settle_old_defaults();
         }
         self.settle_login();
+        self.settle_tls();
     }
 
     /// Takes the cgroup's share, or the default if nothing limits the cgroup.
@@ -397,6 +399,7 @@ impl Settings {
         if self.memory_file.is_some() && self.engine != Engine::Segment {
             return Err(Failure::usage("-e: only --engine segment has its items in a file"));
         }
+        self.check_tls()?;
         let nowhere = [self.port, self.udp_port] == [Port::Off; 2] && self.unix_socket.is_none();
         if nowhere && self.habits == Habits::Mcache {
             return Err(Failure::usage("nothing to listen on: port 0 and no unix socket"));

@@ -41,6 +41,8 @@ pub struct Shared {
     pub framing_errors: AtomicU64,
     /// Connections closed because a request took too long to arrive.
     pub request_timeouts: AtomicU64,
+    /// TLS handshakes that took too long.
+    pub handshake_timeouts: AtomicU64,
     /// What the workers' connections hold.
     pub buffered: Vec<Buffered>,
     /// What the sockets are doing.
@@ -106,6 +108,7 @@ impl Shared {
             panics: AtomicU64::new(0),
             framing_errors: AtomicU64::new(0),
             request_timeouts: AtomicU64::new(0),
+            handshake_timeouts: AtomicU64::new(0),
             options,
             connections: Connections::default(),
             stop: Stop::default(),

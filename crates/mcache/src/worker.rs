@@ -5,7 +5,6 @@ mod connections;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use mcache_base::limits::{OUTPUT_LOW_WATER, RECEIVE_CHUNK};
@@ -131,7 +130,8 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         }
         let kicks = matches!(self.shared.options.idle, IdlePolicy::Close(_))
             || self.shared.options.request_time.is_some()
-            || self.shared.logins.authentication != Authentication::None;
+            || self.shared.logins.authentication != Authentication::None
+            || self.shared.options.tls.is_some();
         let looks = kicks && self.held > 0;
         looks.then_some(IDLE_CHECK)
     }
@@ -148,22 +148,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             }
             Event::Sent(id, out) => {
                 self.outputs.keep(out);
-                let Some(connection) = self.connection(id) else { return };
-                connection.entry.was_active(now.clock_ms);
-                connection.progress_ms = now.clock_ms;
-                connection.sending = 0;
-                match connection.waits {
-                    Waits::SentLast(reason) => self.close(id, reason),
-                    _ if connection.watcher.is_some() => {
-                        connection.waits = Waits::Events;
-                        self.make_ready(id);
-                    }
-                    _ if connection.rests() => {
-                        connection.rest();
-                        self.note_held(id, now);
-                    }
-                    _ => self.make_ready(id),
-                }
+                self.sent(id, now);
             }
             Event::Delayed(id) => {
                 let Some(connection) = self.connection(id) else { return };
@@ -172,6 +157,27 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             }
             Event::Failed(id) => self.close(id, Reason::Error),
             Event::Woken => self.read_letters(now),
+        }
+    }
+
+    /// Goes on with a connection after a send.
+    fn sent(&mut self, id: ConnectionId, now: Now) {
+        let Some(connection) = self.connection(id) else { return };
+        connection.entry.was_active(now.clock_ms);
+        connection.progress_ms = now.clock_ms;
+        connection.sending = 0;
+        match connection.waits {
+            _ if connection.owes() => self.make_ready(id),
+            Waits::SentLast(reason) => self.close(id, reason),
+            _ if connection.watcher.is_some() => {
+                connection.waits = Waits::Events;
+                self.make_ready(id);
+            }
+            _ if connection.rests() => {
+                connection.rest();
+                self.note_held(id, now);
+            }
+            _ => self.make_ready(id),
         }
     }
 
@@ -187,6 +193,12 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     /// Lets a connection serve its peer.
     fn serve(&mut self, id: ConnectionId, now: Now) {
         let Some(Some(connection)) = self.connections.get_mut(id.0) else { return };
+        if connection.owes() {
+            if self.send_sealed(id) {
+                self.sent(id, now);
+            }
+            return;
+        }
         if connection.watcher.is_some() {
             self.serve_watcher(id);
             return;
@@ -213,8 +225,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         connection.hear_verdict(&mut out, &context);
         let turn = connection.turn(id, &mut self.driver, &mut self.buffer, &mut out, &mut context);
         if turn == Turn::Panicked {
-            self.shared.panics.fetch_add(1, Relaxed);
-            self.close(id, Reason::Error);
+            self.close_panicked(id);
             return;
         }
         if let Turn::Gone(reason) = turn {
@@ -261,6 +272,13 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
 
     /// Sends answers; tells whether the connection can go on at once.
     fn send(&mut self, id: ConnectionId, out: Answers<E::Pin>, last: Option<Reason>) -> bool {
+        if let Some(Some(Connection { tls: Some(tls), .. })) = self.connections.get_mut(id.0) {
+            self.shared.counters[self.index].add(Stat::bytes_written, out.unsent() as u64);
+            if let Some(empty) = tls.owe(out, last) {
+                self.outputs.keep(empty);
+            }
+            return self.send_sealed(id);
+        }
         if out.is_empty() {
             self.outputs.keep(out);
             return true;
@@ -286,6 +304,64 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             Send::Failed => self.close(id, Reason::Error),
         }
         false
+    }
+
+    /// Seals and sends a part of what a connection with TLS owes; tells whether that was all and
+    /// the connection can go on at once. If it was not, it has its turn for the rest.
+    fn send_sealed(&mut self, id: ConnectionId) -> bool {
+        self.note_tls(id);
+        let Some(Some(connection)) = self.connections.get_mut(id.0) else { return false };
+        let Some(tls) = &mut connection.tls else { return true };
+        let mut out = self.outputs.take();
+        match tls.seal(out.bytes(), &mut self.buffer) {
+            Ok(Some(empty)) => self.outputs.keep(empty),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(%error, "a connection's keys are used up");
+                self.close(id, Reason::Error);
+                return false;
+            }
+        }
+        if out.is_empty() {
+            self.outputs.keep(out);
+            return true;
+        }
+        let (held, owes, last) = (out.held(), tls.owes(), tls.last());
+        match self.driver.send(id, out) {
+            Send::Done(out) => {
+                self.outputs.keep(out);
+                if owes {
+                    self.make_ready(id);
+                }
+                return !owes;
+            }
+            sending @ (Send::Begun | Send::UnderWay) => {
+                connection.begun = held;
+                if matches!(sending, Send::UnderWay) {
+                    connection.is_delayed();
+                }
+                connection.waits = last.map_or(Waits::Sent, Waits::SentLast);
+                self.hurries |= owes || last.is_some() || !connection.rests();
+            }
+            Send::Failed => self.close(id, Reason::Error),
+        }
+        false
+    }
+
+    /// Counts and tells what was wrong with a connection's TLS.
+    fn note_tls(&mut self, id: ConnectionId) {
+        let Some(Some(connection)) = self.connections.get_mut(id.0) else { return };
+        let Some(tls) = &mut connection.tls else { return };
+        let counters = &self.shared.counters[self.index];
+        let Some((error, in_handshake)) = tls.error() else { return };
+        let stat = if in_handshake { Stat::ssl_handshake_errors } else { Stat::ssl_proto_errors };
+        counters.add(stat, 1);
+        if self.shared.watch.wanted().meet(Kinds::CONNECTIONS) {
+            let descriptor = connection.entry.descriptor;
+            self.shared.watch.log(self.index).log(Kinds::CONNECTIONS, &mut |line| {
+                let _ = write!(line, "type=conntlserr fd={descriptor} msg={error}");
+            });
+        }
     }
 
     /// Queues a connection whose peer waits to be let in, if it is known whether it is.
@@ -326,8 +402,12 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             connection.waits = Waits::Events;
         }
         connection.entry.is_now(State::Watching);
-        match connection.discard(id, &mut self.driver, &mut self.buffer) {
+        let counters = &self.shared.counters[self.index];
+        match connection.discard(id, &mut self.driver, &mut self.buffer, counters) {
             Turn::Gone(reason) => self.close(id, reason),
+            Turn::Last(reason) if sending => self.close(id, reason),
+            Turn::Last(reason) => self.take_leave(id, reason),
+            Turn::Panicked => self.close_panicked(id),
             Turn::More if !sending => {
                 self.make_ready(id);
                 self.tell(id);
@@ -340,7 +420,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     fn tell(&mut self, id: ConnectionId) {
         let Some(connection) = self.connection(id) else { return };
         let Some(watcher) = &connection.watcher else { return };
-        if matches!(connection.waits, Waits::Sent | Waits::SentLast(_)) {
+        if matches!(connection.waits, Waits::Sent | Waits::SentLast(_)) || connection.owes() {
             return; // it has its turn when the send is finished
         }
         let text = watcher.take();

@@ -40,3 +40,13 @@ fn the_server_answers_as_written_over_a_unix_socket_and_epoll() {
 fn the_server_answers_as_written_over_udp() {
     check(Transport::Udp, &[]);
 }
+
+#[test]
+fn the_server_answers_as_written_over_tls() {
+    check(Transport::Tls, &[]);
+}
+
+#[test]
+fn the_server_answers_as_written_over_tls_and_epoll() {
+    check(Transport::Tls, &["--io", "epoll"]);
+}

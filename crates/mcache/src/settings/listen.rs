@@ -50,9 +50,35 @@ impl fmt::Display for Port {
     }
 }
 
+/// A listener's own word on TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnTls {
+    /// None.
+    Off,
+    /// Its clients are asked for no certificate.
+    Basic,
+    /// Its clients have to show a good one.
+    Mutual,
+}
+
+impl OwnTls {
+    const ALL: [Self; 3] = [Self::Off, Self::Basic, Self::Mutual];
+
+    /// memcached's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "notls",
+            Self::Basic => "btls",
+            Self::Mutual => "mtls",
+        }
+    }
+}
+
 /// An interface to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenOn {
+    /// Its own word on TLS, if it has one.
+    pub tls: Option<OwnTls>,
     /// The protocols spoken there, if they are not those of all listeners.
     pub protocols: Option<Protocols>,
     /// A word for the listener.
@@ -65,12 +91,9 @@ pub struct ListenOn {
 
 impl ListenOn {
     /// Reads `host`, `host:port`, `v6`, `[v6]`, `[v6]:port` or `*`, or says what it should be.
-    /// In front of it may stand `notls:`, then `proto[NAME]:`, then `tag[WORD]:` or `tag_WORD_:`.
+    /// In front of it may stand `notls:`, `btls:` or `mtls:`, then `proto[NAME]:`, then `tag[WORD]:` or `tag_WORD_:`.
     pub fn parse(text: &str) -> Result<Self, String> {
-        if let Some(prefix) = ["btls:", "mtls:"].iter().find(|prefix| text.starts_with(**prefix)) {
-            return Err(format!("is not supported yet: listeners with TLS, as {prefix} asks for"));
-        }
-        let text = text.strip_prefix("notls:").unwrap_or(text);
+        let (tls, text) = own_tls(text);
         let (protocols, text) = protocols(text)?;
         let (tag, text) = tag(text)?;
         let (host, port) = split(text).ok_or("should be an address, host:port or [v6]:port")?;
@@ -83,12 +106,15 @@ impl ListenOn {
             None => None,
         };
         let host = (host != "*").then(|| host.to_owned());
-        Ok(Self { protocols, tag, host, port })
+        Ok(Self { tls, protocols, tag, host, port })
     }
 }
 
 impl fmt::Display for ListenOn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(tls) = self.tls {
+            write!(f, "{}:", tls.name())?;
+        }
         if let Some(protocols) = self.protocols {
             write!(f, "proto[{}]:", name_of(protocols))?;
         }
@@ -110,6 +136,15 @@ fn name_of(protocols: Protocols) -> &'static str {
         Protocols::Ascii => "ascii",
         Protocols::Binary => "binary",
     }
+}
+
+/// Takes a word on TLS off the front, if it is there.
+fn own_tls(text: &str) -> (Option<OwnTls>, &str) {
+    let named = text.split_once(':').and_then(|(word, rest)| {
+        let tls = OwnTls::ALL.into_iter().find(|tls| tls.name() == word)?;
+        Some((Some(tls), rest))
+    });
+    named.unwrap_or((None, text))
 }
 
 /// Takes `proto[NAME]:` off the front, if it is there.
@@ -179,7 +214,7 @@ mod tests {
         ];
         for (text, host, port, shown) in rows {
             let host = host.map(str::to_owned);
-            let expected = ListenOn { protocols: None, tag: None, host, port };
+            let expected = ListenOn { tls: None, protocols: None, tag: None, host, port };
             assert_eq!(ListenOn::parse(text), Ok(expected.clone()), "{text}");
             assert_eq!(expected.to_string(), shown);
         }
@@ -199,8 +234,9 @@ mod tests {
             ("proto[negotiating]:*", Some(Protocols::Negotiated), None, "proto[negotiating]:*"),
             ("tag[12345678]:localhost:1", None, Some("12345678"), "tag[12345678]:localhost:1"),
             ("tag_a_b_:*", None, Some("a_b"), "tag[a_b]:*"),
-            ("notls:127.0.0.1:1", None, None, "127.0.0.1:1"),
-            ("notls:proto[ascii]:*", ascii, None, "proto[ascii]:*"),
+            ("notls:127.0.0.1:1", None, None, "notls:127.0.0.1:1"),
+            ("btls:[::1]:1", None, None, "btls:[::1]:1"),
+            ("mtls:proto[ascii]:*", ascii, None, "mtls:proto[ascii]:*"),
         ];
         for (text, protocols, tag, shown) in rows {
             let listener = ListenOn::parse(text).expect(text);
@@ -233,8 +269,10 @@ mod tests {
             "tag[123456789]:127.0.0.1",
             "tag_x:127.0.0.1",
             "tag[x]:proto[ascii]:127.0.0.1",
-            "btls:127.0.0.1:1",
-            "mtls:proto[ascii]:127.0.0.1",
+            "tls:127.0.0.1:1",
+            "mtls:",
+            "proto[ascii]:mtls:127.0.0.1",
+            "notls:btls:127.0.0.1",
         ];
         for text in bad {
             assert!(ListenOn::parse(text).is_err(), "{text:?}");

@@ -20,19 +20,8 @@ macro_rules! not_yet {
 }
 
 not_yet! {
-    "-Z" "--enable-ssl";
     "-o drop_privileges";
     "-o sock_cookie_id" = NUMBER;
-    "-o ssl_chain_cert" = FILE;
-    "-o ssl_key" = FILE;
-    "-o ssl_verify_mode" = MODE;
-    "-o ssl_keyformat" = FORMAT;
-    "-o ssl_ciphers" = LIST;
-    "-o ssl_ca_cert" = FILE;
-    "-o ssl_wbuf_size" = KILOBYTES;
-    "-o ssl_session_cache";
-    "-o ssl_kernel_tls";
-    "-o ssl_min_version" = VERSION;
     "-o proxy_config" = FILE;
     "-o proxy_arg" = TEXT;
     "-o proxy_uring";

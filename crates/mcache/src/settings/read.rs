@@ -12,6 +12,7 @@ use mcache_store::eviction::POLICIES;
 use super::{Engine, ListenOn, Port, THREADS_MAX, Threads};
 use crate::network::Network;
 use crate::options::IdlePolicy;
+use crate::tls::{ClientCertificate, KeyFormat, Version, suites};
 
 /// What came of reading; the error says what the text should have been.
 pub type Reading = Result<(), String>;
@@ -209,6 +210,47 @@ pub fn protocols(field: &mut Protocols, text: &str) -> Reading {
         _ => return Err("should be one of auto, binary, or ascii".to_owned()),
     };
     Ok(())
+}
+
+/// What is asked of TLS clients.
+pub fn verify_mode(field: &mut ClientCertificate, text: &str) -> Reading {
+    *field = match text {
+        "0" | "none" => ClientCertificate::NotAsked,
+        "1" | "request" => ClientCertificate::Asked,
+        "2" | "3" | "require" => ClientCertificate::Required,
+        _ => return Err("should be 0 (none), 1 (request), 2 or 3 (require)".to_owned()),
+    };
+    Ok(())
+}
+
+/// How a key stands in its file.
+pub fn key_format(field: &mut KeyFormat, text: &str) -> Reading {
+    *field = match text {
+        "1" | "PEM" => KeyFormat::Pem,
+        "2" | "DER" => KeyFormat::Der,
+        _ => return Err("should be 1 (PEM) or 2 (DER); there are no engines".to_owned()),
+    };
+    Ok(())
+}
+
+/// The oldest version of TLS.
+pub fn tls_version(field: &mut Version, text: &str) -> Reading {
+    *field = match text {
+        "2" => Version::Tls12,
+        "3" => Version::Tls13,
+        _ => {
+            return Err(
+                "should be 2 (TLS 1.2) or 3 (TLS 1.3): older ones are not spoken".to_owned()
+            );
+        }
+    };
+    Ok(())
+}
+
+/// Cipher suites, looked at again where they are used.
+pub fn ciphers(field: &mut Option<String>, text: &str) -> Reading {
+    suites::parse(text)?;
+    word(field, text)
 }
 
 /// A policy of the store's table.

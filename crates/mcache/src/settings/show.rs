@@ -9,6 +9,7 @@ use mcache_store::SizeLimit;
 use super::{Engine, ListenOn};
 use crate::network::Network;
 use crate::options::IdlePolicy;
+use crate::tls::{ClientCertificate, KeyFormat, Version};
 
 /// What memcached prints for a text that is not set.
 pub const UNSET: &str = "NULL";
@@ -58,9 +59,37 @@ pub fn path(value: &Option<PathBuf>) -> String {
     value.as_ref().map_or_else(|| UNSET.to_owned(), |path| path.display().to_string())
 }
 
-/// A path, or what memcached shows for this one if there is none.
+/// A path, or what memcached prints for some that are not set.
 pub fn path_or_null(value: &Option<PathBuf>) -> String {
     value.as_ref().map_or_else(|| "(null)".to_owned(), |path| path.display().to_string())
+}
+
+/// OpenSSL's number of a way to verify clients.
+pub fn verify_mode(value: &ClientCertificate) -> String {
+    match value {
+        ClientCertificate::NotAsked => "0",
+        ClientCertificate::Asked => "1",
+        ClientCertificate::Required => "3",
+    }
+    .to_owned()
+}
+
+/// OpenSSL's number of a format.
+pub fn key_format(value: &KeyFormat) -> String {
+    match value {
+        KeyFormat::Pem => "1",
+        KeyFormat::Der => "2",
+    }
+    .to_owned()
+}
+
+/// memcached's name of a version of TLS.
+pub fn tls_version(value: &Version) -> String {
+    match value {
+        Version::Tls12 => "tlsv1.2",
+        Version::Tls13 => "tlsv1.3",
+    }
+    .to_owned()
 }
 
 /// A path, or `no`.

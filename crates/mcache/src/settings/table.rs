@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mcache_base::limits::REQUEST_SECONDS;
+use mcache_base::limits::{REQUEST_SECONDS, TLS_HANDSHAKE_SECONDS};
 use mcache_net::Io;
 use mcache_protocol::Protocols;
 use mcache_store::SizeLimit;
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::network::Network;
 use crate::options::IdlePolicy;
+use crate::tls::{ClientCertificate, KeyFormat, Version};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -129,7 +130,8 @@ settings! {
 
     /// Interfaces to listen on, as ADDRESS, HOST:PORT or [V6]:PORT: several with commas, or the
     /// option repeated. `proto[ascii]:`, `proto[binary]:` or `proto[negotiating]:` in front gives
-    /// one protocols of its own, then `tag[WORD]:` a name. Without it mcache listens on loopback,
+    /// one protocols of its own, then `tag[WORD]:` a name. With -Z, `notls:` before all that is one
+    /// without TLS, `btls:` asks its clients for no certificate, `mtls:` demands a good one. Without it mcache listens on loopback,
     /// memcached on all interfaces.
     listen: Vec<ListenOn> = Vec::new(), Vec::new() => show::listeners;
         ["-l" "--listen"] "ADDRESS" => read::listeners;
@@ -493,6 +495,74 @@ settings! {
     /// Whether the flash tier drops items that were not read when it is compacted.
     flash_drop_unread: bool = false, false => show::yes_no;
         stat "ext_drop_unread";
+
+    /// TLS on all TCP ports but those that `-l notls:` names. It needs -o ssl_chain_cert, and a key
+    /// in that file or in one of its own. docs/tls.md has the rest.
+    tls: bool = false, false => show::yes_no;
+        ["-Z" "--enable-ssl"] => read::on;
+        stat "ssl_enabled";
+
+    /// File of the server's certificate and of those that it is signed by, in PEM. SIGHUP and
+    /// `refresh_certs` have it read again, and the other files too.
+    tls_chain: Option<PathBuf> = None, None => show::path_or_null;
+        ["--tls-chain" "-o ssl_chain_cert"] "FILE" => read::path;
+        stat "ssl_chain_cert";
+
+    /// File of its private key, if that does not stand in the file of the certificate.
+    tls_key: Option<PathBuf> = None, None => show::path_or_null;
+        ["--tls-key" "-o ssl_key"] "FILE" => read::path;
+        stat "ssl_key";
+
+    /// What is asked of clients: 0 or `none`; 1 or `request`, a certificate, which has to be good if
+    /// there is one; 2 or `require` (3 is the same), a good certificate. `-l mtls:` and `btls:` say
+    /// it for one listener.
+    tls_verify: ClientCertificate = ClientCertificate::NotAsked, ClientCertificate::NotAsked
+        => show::verify_mode;
+        ["--tls-verify" "-o ssl_verify_mode"] "MODE" => read::verify_mode;
+        stat "ssl_verify_mode";
+
+    /// How the key stands in its file: 1 or PEM, 2 or DER.
+    tls_key_format: KeyFormat = KeyFormat::Pem, KeyFormat::Pem => show::key_format;
+        ["-o ssl_keyformat"] "FORMAT" => read::key_format;
+        stat "ssl_keyformat";
+
+    /// Cipher suites that may be spoken, by OpenSSL's names with colons between them. A version of
+    /// TLS of which none is named keeps all that mcache has.
+    tls_ciphers: Option<String> = None, None => show::word;
+        ["--tls-ciphers" "-o ssl_ciphers"] "LIST" => read::ciphers;
+        stat "ssl_ciphers";
+
+    /// File of those who may sign clients' certificates, in PEM.
+    tls_authorities: Option<PathBuf> = None, None => show::path;
+        ["--tls-ca" "-o ssl_ca_cert"] "FILE" => read::path;
+        stat "ssl_ca_cert";
+
+    /// Bytes of memcached's buffer for what is sealed; said in kilobytes.
+    tls_write_buffer: u64 = 16 * KIB, 16 * KIB => show::plain;
+        ["-o ssl_wbuf_size"] "KILOBYTES" => read::units::<KIB, 1, 1024>;
+        stat "ssl_wbuf_size";
+        no effect "answers are sealed as sockets take them, without a buffer of this kind";
+
+    /// Clients may go on with the keys of an earlier connection, which spares them and the server
+    /// most of a handshake.
+    tls_resumes: bool = false, false => show::yes_no;
+        ["--tls-session-cache" "-o ssl_session_cache"] => read::on;
+        stat "ssl_session_cache";
+
+    /// The kernel seals what is sent.
+    tls_in_kernel: bool = false, false => show::yes_no;
+        ["-o ssl_kernel_tls"] => read::on;
+        stat "ssl_kernel_tls";
+        no effect "mcache seals what it sends itself";
+
+    /// The oldest version of TLS that is spoken: 2 is TLS 1.2, 3 is TLS 1.3. Older ones are not.
+    tls_oldest: Version = Version::Tls12, Version::Tls12 => show::tls_version;
+        ["--tls-min-version" "-o ssl_min_version"] "2|3" => read::tls_version;
+        stat "ssl_min_version";
+
+    /// Seconds that a TLS handshake may take; the connection is closed then, at most a second late.
+    tls_handshake_seconds: u32 = TLS_HANDSHAKE_SECONDS, TLS_HANDSHAKE_SECONDS => show::plain;
+        ["--tls-handshake-timeout"] "SECONDS" => read::number::<_, 1, 3600>;
 
     /// NIC queues that have worker threads of their own.
     napi_ids: u32 = 0, 0 => show::plain;

@@ -26,8 +26,12 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     /// Takes a connection in that has a place.
     pub(super) fn admit(&mut self, newcomer: Newcomer, now: Now) {
         let (descriptor, ends) = (newcomer.socket.as_raw_fd(), Ends::of(&newcomer.socket));
-        match self.driver.add(newcomer.socket) {
-            Ok(id) => {
+        let tls = self.shared.options.tls_at(newcomer.listener);
+        let layer = tls.map(|(certificates, asked)| certificates.accept(asked)).transpose();
+        let layer = layer.map_err(io::Error::other);
+        let added = layer.and_then(|layer| Ok((self.driver.add(newcomer.socket)?, layer)));
+        match added {
+            Ok((id, layer)) => {
                 if self.connections.len() <= id.0 {
                     self.connections.resize_with(id.0 + 1, || None);
                 }
@@ -35,7 +39,8 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
                 self.shared.roster.enter(self.index, entry.clone());
                 let protocols = self.shared.options.protocols_at(newcomer.listener);
                 let authentication = self.shared.logins.authentication;
-                let connection = Connection::new(protocols, authentication, entry, now);
+                let mut connection = Connection::new(protocols, authentication, entry, now);
+                connection.tls = layer.map(Box::new);
                 self.connections[id.0] = Some(connection);
                 self.held += 1;
                 self.room_ms = 0; // it may have to make room itself, unless it asks something
@@ -105,12 +110,28 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         self.idle_check_ms = now.clock_ms + IDLE_CHECK.as_millis() as u64;
         self.close_strangers(now);
         self.close_slow(now);
+        self.close_unshaken(now);
         let IdlePolicy::Close(age) = self.shared.options.idle else { return };
         let age_ms = age.as_millis() as u64;
         let too_long = |since: u64| now.clock_ms - since >= age_ms;
         let idle: Vec<_> = self.idle().filter(|(since, _)| too_long(*since)).collect();
         for (_, id) in idle {
             self.shared.counters[self.index].add(Stat::idle_kicks, 1);
+            self.take_leave(id, Reason::Idle);
+        }
+    }
+
+    /// Closes the connections whose TLS handshakes take too long.
+    fn close_unshaken(&mut self, now: Now) {
+        let Some(certificates) = &self.shared.options.tls else { return };
+        let patience_ms = certificates.patience().as_millis() as u64;
+        let unshaken = self.connections.iter().enumerate().filter_map(|(index, connection)| {
+            let connection = connection.as_ref().filter(|it| it.is_shaking())?;
+            (now.clock_ms - connection.since_ms >= patience_ms).then_some(ConnectionId(index))
+        });
+        for id in unshaken.collect::<Vec<_>>() {
+            self.shared.counters[self.index].add(Stat::ssl_handshake_errors, 1);
+            self.shared.handshake_timeouts.fetch_add(1, Relaxed);
             self.close(id, Reason::Idle);
         }
     }
@@ -173,6 +194,20 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         })
     }
 
+    /// Closes a connection that nothing is being sent on; with TLS its peer is told.
+    pub(super) fn take_leave(&mut self, id: ConnectionId, reason: Reason) {
+        let nothing = self.outputs.take();
+        if self.send(id, nothing, Some(reason)) {
+            self.close(id, reason);
+        }
+    }
+
+    /// Closes a connection that hit a bug.
+    pub(super) fn close_panicked(&mut self, id: ConnectionId) {
+        self.shared.panics.fetch_add(1, Relaxed);
+        self.close(id, Reason::Error);
+    }
+
     /// Closes a connection and gives its place back.
     pub(super) fn close(&mut self, id: ConnectionId, reason: Reason) {
         if self.drop_connection(id, reason) {
@@ -203,11 +238,9 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         for index in 0..self.connections.len() {
             let id = ConnectionId(index);
             let Some(connection) = self.connection(id) else { continue };
-            let sending = matches!(connection.waits, Waits::Sent | Waits::SentLast(_));
-            let owed = connection.answers.take();
-            let sent = owed.is_none_or(|out| self.send(id, out, Some(Reason::Shutdown)));
-            if sent && !sending {
-                self.close(id, Reason::Shutdown);
+            if !matches!(connection.waits, Waits::Sent | Waits::SentLast(_)) {
+                let owed = connection.answers.take();
+                self.send_last(id, owed);
             }
         }
         let deadline = Instant::now() + Duration::from_millis(STOP_GRACE_MS);
@@ -217,7 +250,8 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
 
             for event in events.drain(..) {
                 match event {
-                    Event::Sent(id, _) | Event::Failed(id) => self.close(id, Reason::Shutdown),
+                    Event::Sent(id, _) => self.send_last(id, None),
+                    Event::Failed(id) => self.close(id, Reason::Shutdown),
                     Event::Received(_) | Event::Delayed(_) | Event::Woken => {}
                 }
             }
@@ -227,5 +261,23 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             }
         }
         Ok(())
+    }
+
+    /// Sends what is owed to a connection, also what has still to be sealed, and closes it then.
+    fn send_last(&mut self, id: ConnectionId, owed: Option<Answers<E::Pin>>) {
+        let owes = self.connection(id).is_some_and(|connection| connection.owes());
+        let mut sent = match owed {
+            _ if owes => self.send_sealed(id),
+            owed => {
+                let out = owed.unwrap_or_else(|| self.outputs.take());
+                self.send(id, out, Some(Reason::Shutdown))
+            }
+        };
+        while !sent && self.connection(id).is_some_and(|it| it.waits == Waits::Turn && it.owes()) {
+            sent = self.send_sealed(id);
+        }
+        if sent {
+            self.close(id, Reason::Shutdown);
+        }
     }
 }
