@@ -281,7 +281,7 @@ impl<E: StorageEngine> Connection<E> {
         counters: &Counters,
     ) -> Turn {
         match self.receive(id, driver, buffer, false, counters) {
-            Ok(Received::Bytes(_)) if self.arrived => Turn::More,
+            Ok(Received::Bytes(_) | Received::Nothing) if self.arrived => Turn::More,
             Ok(Received::Bytes(_) | Received::Nothing) => Turn::Nothing,
             Ok(Received::Closed) => Turn::Gone(Reason::Normal),
             Err(turn) => turn,

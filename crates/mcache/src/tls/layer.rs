@@ -160,14 +160,24 @@ impl<P: Pin> Layer<P> {
                     progress.consumed += discard;
                     return progress;
                 }
-                // There is an alert to be sent, at first.
-                Err(error) if progress.error.is_some() => {
+                Err(error) => {
                     progress.error = Some(error);
+                    self.take_alert(sealed);
                     return progress;
                 }
-                Err(error) => progress.error = Some(error),
             }
             progress.consumed += discard;
+        }
+    }
+
+    /// Takes in what is to be said of an error. Nothing may be opened any more: `sealed` is what
+    /// could not be.
+    fn take_alert(&mut self, sealed: &mut [u8]) {
+        while self.connection.wants_write() {
+            match self.connection.process_tls_records(sealed).state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => take(&mut data, &mut self.spoken),
+                _ => return,
+            }
         }
     }
 
@@ -186,6 +196,11 @@ impl<P: Pin> Layer<P> {
     /// Whether anything waits to be sealed.
     pub fn owes(&self) -> bool {
         self.owed.is_some()
+    }
+
+    /// Ends the connection once all is sent.
+    pub fn end(&mut self, reason: Reason) {
+        self.last = Some(reason);
     }
 
     /// Why the connection ends once all is sent, if it does.

@@ -255,23 +255,25 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
                     Event::Received(_) | Event::Delayed(_) | Event::Woken => {}
                 }
             }
-            patience = deadline.saturating_duration_since(Instant::now());
-            if patience.is_zero() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 break;
             }
+            // A send that was begun just now may be done without a word.
+            patience = if std::mem::take(&mut self.hurries) { Duration::ZERO } else { left };
         }
         Ok(())
     }
 
     /// Sends what is owed to a connection, also what has still to be sealed, and closes it then.
     fn send_last(&mut self, id: ConnectionId, owed: Option<Answers<E::Pin>>) {
-        let owes = self.connection(id).is_some_and(|connection| connection.owes());
-        let mut sent = match owed {
-            _ if owes => self.send_sealed(id),
-            owed => {
-                let out = owed.unwrap_or_else(|| self.outputs.take());
-                self.send(id, out, Some(Reason::Shutdown))
-            }
+        let Some(connection) = self.connection(id) else { return };
+        let mut sent = if connection.owes() {
+            connection.tls.iter_mut().for_each(|tls| tls.end(Reason::Shutdown));
+            self.send_sealed(id)
+        } else {
+            let out = owed.unwrap_or_else(|| self.outputs.take());
+            self.send(id, out, Some(Reason::Shutdown))
         };
         while !sent && self.connection(id).is_some_and(|it| it.waits == Waits::Turn && it.owes()) {
             sent = self.send_sealed(id);
