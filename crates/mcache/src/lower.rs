@@ -236,6 +236,28 @@ mod tests {
     }
 
     #[test]
+    fn listeners_have_tls_as_they_say() {
+        use ClientCertificate::{Asked, NotAsked, Required};
+        let certificate = concat!(env!("CARGO_MANIFEST_DIR"), "/../../conformance/tls/server.pem");
+        let line = format!(
+            "-Z -o ssl_chain_cert={certificate},ssl_verify_mode=1 -s /a/b -U 5 -p 1 \
+             -l 127.0.0.1,notls:127.0.0.1:2,btls:127.0.0.1:3,mtls:127.0.0.1:4"
+        );
+        let words = line.split_whitespace().map(Into::into);
+        let Ok(Invocation::Serve(settings)) = Settings::from_command_line(Habits::Mcache, words)
+        else {
+            panic!("{line}");
+        };
+        let options = server_options(&settings).expect(&line);
+        let tcp = [Some(Asked), None, Some(NotAsked), Some(Required)];
+        let all = [&[None], &tcp[..], &[None; 4]].concat();
+        assert_eq!(options.client_certificates, all);
+        for (place, asked) in all.into_iter().enumerate() {
+            assert_eq!(options.tls_at(place).map(|(_, asked)| asked), asked);
+        }
+    }
+
+    #[test]
     fn listeners_follow_the_habits() {
         use Habits::{Mcache, Memcached};
         let rows: &[(Habits, &str, &[&str])] = &[

@@ -30,8 +30,6 @@ pub struct TlsOptions {
     pub suites: Vec<SupportedCipherSuite>,
     /// The oldest version that is spoken.
     pub oldest: Version,
-    /// Whether a client may go on with the keys of an earlier connection.
-    pub resumes: bool,
     /// How long a handshake may take.
     pub handshake: Duration,
 }

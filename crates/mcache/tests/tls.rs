@@ -35,7 +35,6 @@ fn options() -> TlsOptions {
         authorities: Some(tls::file("ca")),
         suites: suites::all(),
         oldest: Version::Tls12,
-        resumes: false,
         handshake: Duration::from_secs(5),
     }
 }
@@ -483,29 +482,31 @@ fn whoever_is_left_is_told_so() {
 }
 
 #[test]
-fn keys_are_used_again_only_where_that_is_allowed() {
-    for resumes in [false, true] {
-        for version in [&TLS12, &TLS13] {
-            let server = serve(TlsOptions { resumes, ..options() }, |server| {
-                server.settings_report.push(on("ssl_session_cache"));
-            });
-            let mut config = tls::client(None, &[version]);
-            config.resumption = Resumption::in_memory_sessions(8);
-            let config = Arc::new(config);
-            let kind = || {
-                let mut stream = connect_with(&server, &config);
-                exchange(&mut stream, b"get a\r\n", b"END\r\n");
-                stream.conn.handshake_kind().unwrap()
-            };
-            assert_eq!(kind(), HandshakeKind::Full);
-            assert_eq!(count(&server, "ssl_new_sessions"), 1);
-            let again = if resumes { HandshakeKind::Resumed } else { HandshakeKind::Full };
-            assert_eq!(kind(), again, "{version:?}");
-            assert_eq!(count(&server, "ssl_new_sessions"), 1 + u64::from(!resumes));
-            // Whoever was let in by other certificates has to prove again who it is.
-            let mut client = Client::connect_to(&server.addresses()[1]);
-            client.ask(b"refresh_certs\r\n", b"OK\r\n");
-            assert_eq!(kind(), HandshakeKind::Full, "{version:?}");
-        }
+fn keys_are_used_again_until_certificates_are_read_again() {
+    for version in [&TLS12, &TLS13] {
+        let server = serve(options(), |server| {
+            server.settings_report.push(on("ssl_session_cache"));
+            server.listeners.push(server.listeners[0].clone());
+            server.client_certificates.extend([None, Some(ClientCertificate::Asked)]);
+        });
+        let mut config = tls::client(None, &[version]);
+        config.resumption = Resumption::in_memory_sessions(8);
+        let config = Arc::new(config);
+        let kind = |listener: usize| {
+            let socket = Client::connect_to(&server.addresses()[listener]).stream;
+            let mut stream = StreamOwned::new(tls::session(config.clone()), socket);
+            exchange(&mut stream, b"get a\r\n", b"END\r\n");
+            stream.conn.handshake_kind().unwrap()
+        };
+        assert_eq!(kind(0), HandshakeKind::Full);
+        assert_eq!(count(&server, "ssl_new_sessions"), 1);
+        assert_eq!(kind(0), HandshakeKind::Resumed, "{version:?}");
+        assert_eq!(count(&server, "ssl_new_sessions"), 1);
+        assert_eq!(kind(2), HandshakeKind::Full, "another listener may want a certificate");
+        assert_eq!(kind(2), HandshakeKind::Resumed, "{version:?}");
+        // Whoever was let in by other certificates has to prove again who it is.
+        let mut client = Client::connect_to(&server.addresses()[1]);
+        client.ask(b"refresh_certs\r\n", b"OK\r\n");
+        assert_eq!(kind(2), HandshakeKind::Full, "{version:?}");
     }
 }

@@ -28,6 +28,9 @@ const SUITE: &str = "unstable";
 /// memcached's unit tests, most of which ask a server: a program rather than a file.
 const UNIT_TESTS: &str = "testapp";
 
+/// What the names of the files begin with that want TLS; they skip themselves unless told to run.
+const TLS_FILES: &str = "ssl_";
+
 /// What the command line asks for.
 #[derive(Default)]
 struct Arguments {
@@ -177,6 +180,9 @@ fn play(place: &Path, file: &str) -> Result<(Verdict, String), String> {
     let errors = output.try_clone().map_err(|error| error.to_string())?;
     let mut command = Command::new("timeout");
     command.args(["--kill-after", "5", TIME_LIMIT]).current_dir(place);
+    if file.starts_with(TLS_FILES) {
+        command.env("SSL_TEST", "1");
+    }
     match file {
         UNIT_TESTS => command.arg("./testapp"),
         file => command.args(["prove", "--verbose"]).arg(format!("t/{file}")),

@@ -6,8 +6,16 @@ use std::path::{Path, PathBuf};
 use crate::shell;
 
 /// What it takes to build the helpers and to run the files.
-const PACKAGES: &[&str] =
-    &["perl", "gcc", "libc6-dev", "make", "libevent-dev", "xz-utils", "ca-certificates"];
+const PACKAGES: &[&str] = &[
+    "perl",
+    "libio-socket-ssl-perl",
+    "gcc",
+    "libc6-dev",
+    "make",
+    "libevent-dev",
+    "xz-utils",
+    "ca-certificates",
+];
 
 /// Where Debian's packages come from.
 const MIRROR: &str = "http://deb.debian.org/debian";

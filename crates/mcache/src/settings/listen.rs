@@ -269,7 +269,6 @@ mod tests {
             "tag[123456789]:127.0.0.1",
             "tag_x:127.0.0.1",
             "tag[x]:proto[ascii]:127.0.0.1",
-            "tls:127.0.0.1:1",
             "mtls:",
             "proto[ascii]:mtls:127.0.0.1",
             "notls:btls:127.0.0.1",

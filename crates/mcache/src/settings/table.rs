@@ -543,10 +543,10 @@ settings! {
         stat "ssl_wbuf_size";
         no effect "answers are sealed as sockets take them, without a buffer of this kind";
 
-    /// Clients may go on with the keys of an earlier connection, which spares them and the server
-    /// most of a handshake.
-    tls_resumes: bool = false, false => show::yes_no;
-        ["--tls-session-cache" "-o ssl_session_cache"] => read::on;
+    /// Report ssl_new_sessions. Clients may go on with the keys of an earlier connection in any
+    /// case: what that needs is in the tickets that they are given, so no cache is kept.
+    tls_sessions: bool = false, false => show::yes_no;
+        ["-o ssl_session_cache"] => read::on;
         stat "ssl_session_cache";
 
     /// The kernel seals what is sent.

@@ -153,8 +153,8 @@ fn bad_command_lines_are_refused_in_one_clear_line() {
         ("-o idle_timeout=x", USAGE, "-o idle_timeout x: should be a number from 0 to 4294967295"),
         ("-o modern=1", USAGE, "-o modern: takes no value"),
         ("-o modern,bogus=1,more", 1, "Illegal suboption \"bogus=1\""),
-        ("-Z", USAGE, "-Z is not supported yet"),
-        ("--enable-ssl", USAGE, "--enable-ssl is not supported yet"),
+        ("-e a", USAGE, "-e is not supported yet"),
+        ("--memory-file a", USAGE, "--memory-file is not supported yet"),
         ("-o ext_path=/tmp/file:1g", USAGE, "-o ext_path is not supported yet"),
         ("-d=x", USAGE, "unexpected argument for option '-d': \"x\""),
         ("--daemon=x", USAGE, "unexpected argument for option '--daemon': \"x\""),
@@ -182,6 +182,57 @@ fn nobody_gets_in_past_a_login() {
         let failure = invoke(Habits::Mcache, line).expect_err(line);
         assert_eq!((failure.exit_code, failure.message.as_str()), (exit_code, message), "{line}");
     }
+}
+
+#[test]
+fn tls_is_had_as_it_was_said_or_not_at_all() {
+    let good = "-Z -o ssl_chain_cert=/a/b";
+    let rows = [
+        ("-o ssl_verify_mode=1", "tls_verify=1"),
+        ("-o ssl_verify_mode=2", "tls_verify=3"),
+        ("--tls-verify require", "tls_verify=3"),
+        ("-o ssl_keyformat=2", "tls_key_format=2"),
+        ("-o ssl_keyformat=PEM", "tls_key_format=1"),
+        ("-o ssl_min_version=3", "tls_oldest=tlsv1.3"),
+        ("-o ssl_ciphers=ECDHE-RSA-AES128-GCM-SHA256", "tls_ciphers=ECDHE-RSA-AES128-GCM-SHA256"),
+        ("-o ssl_wbuf_size=64", "tls_write_buffer=65536"),
+        ("-o ssl_key=/a/c,ssl_session_cache", "tls_key=/a/c"),
+        ("-l notls:127.0.0.1,mtls:[::1]:1", "listen=notls:127.0.0.1,mtls:[::1]:1"),
+        ("--tls-handshake-timeout 3600", "tls_handshake_seconds=3600"),
+    ];
+    for (line, expected) in rows {
+        let settings = settings(Habits::Mcache, &format!("{good} {line}"));
+        let (name, value) = expected.split_once('=').expect(line);
+        assert_eq!(shown(&settings, name), value, "{line}");
+    }
+    let rows = [
+        ("-Z", "-Z: no certificate: -o ssl_chain_cert=FILE names it"),
+        ("-Z -s /a/b -p 0 -o ssl_chain_cert=/a", "You cannot enable SSL without a TCP port."),
+        ("-l mtls:::1", "'mtls' option is valid only when SSL is enabled"),
+        ("-l btls:::1", "'btls' option is valid only when SSL is enabled"),
+        (
+            "-o ssl_verify_mode=4",
+            "-o ssl_verify_mode 4: should be 0 (none), 1 (request), 2 or 3 (require)",
+        ),
+        (
+            "-o ssl_keyformat=ENGINE",
+            "-o ssl_keyformat ENGINE: should be 1 (PEM) or 2 (DER); there are no engines",
+        ),
+        (
+            "-o ssl_min_version=1",
+            "-o ssl_min_version 1: should be 2 (TLS 1.2) or 3 (TLS 1.3): older ones are not spoken",
+        ),
+        (
+            "--tls-handshake-timeout 0",
+            "--tls-handshake-timeout 0: should be a number from 1 to 3600",
+        ),
+    ];
+    for (line, message) in rows {
+        let failure = invoke(Habits::Mcache, line).expect_err(line);
+        assert_eq!((failure.exit_code, failure.message.as_str()), (USAGE, message), "{line}");
+    }
+    let failure = invoke(Habits::Mcache, "-o ssl_ciphers=HIGH").expect_err("a set of OpenSSL's");
+    assert!(failure.message.starts_with("-o ssl_ciphers HIGH: HIGH is none of TLS_AES_256_GCM"));
 }
 
 #[test]
@@ -237,7 +288,7 @@ fn texts_are_what_clients_parse() {
         assert_eq!(help, printed(habits, "--help"));
         assert!(help.starts_with(&printed(habits, "--version")));
         assert!(help.contains("\nusage: ") && help.contains("unix-socket"));
-        for promise in ["ext_path", "proxy_config", "enable-ssl", "no_drop_privileges"] {
+        for promise in ["ext_path", "proxy_config", "no_drop_privileges"] {
             assert!(!help.to_lowercase().contains(promise), "{promise}");
         }
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
@@ -268,7 +319,9 @@ fn stats_settings_has_memcacheds_names_in_its_order() {
         inline_ascii_response no,ext_item_size 512,ext_item_age 4294967295,ext_low_ttl 0,\
         ext_recache_rate 2000,ext_wbuf_size 4194304,ext_compact_under 0,ext_drop_under 0,\
         ext_max_sleep 1000000,ext_max_frag 0.80,slab_automove_freeratio 0.010,\
-        ext_drop_unread no,num_napi_ids 0,memory_file (null),client_flags_size 4";
+        ext_drop_unread no,ssl_enabled no,ssl_chain_cert (null),ssl_key (null),ssl_verify_mode 0,\
+        ssl_keyformat 1,ssl_ciphers NULL,ssl_ca_cert NULL,ssl_wbuf_size 16384,\
+        ssl_session_cache no,ssl_kernel_tls no,ssl_min_version tlsv1.2,num_napi_ids 0,memory_file (null),client_flags_size 4";
     assert_eq!(text.join(","), expected);
 }
 
@@ -391,7 +444,7 @@ fn bad_files_are_refused_with_the_line() {
         ("port = true\n", USAGE, "1: port: should be a text or a number"),
         ("daemon = 1\n", USAGE, "1: daemon: should be true or false"),
         ("[server]\nport = 1\n", USAGE, "1: server: should not be a table"),
-        ("enable-ssl = true\n", USAGE, "1: enable-ssl: is not supported yet"),
+        ("memory-file = true\n", USAGE, "1: memory-file: is not supported yet"),
         ("extended = \"bogus\"\n", 1, "1: extended: Illegal suboption \"bogus\""),
         ("\nport 1\n", USAGE, "2: key with no value, expected `=`"),
     ];

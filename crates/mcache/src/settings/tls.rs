@@ -23,7 +23,6 @@ impl Settings {
                 .and_then(|list| suites::parse(list).ok()) // it was looked at when it was read
                 .unwrap_or_else(suites::all),
             oldest: self.tls_oldest,
-            resumes: self.tls_resumes,
             handshake: Duration::from_secs(u64::from(self.tls_handshake_seconds)),
         })
     }

@@ -185,11 +185,7 @@ fn configure(
     // and each way of asking has keys of its own for them: nobody gets in by a ticket who would
     // have to prove more now.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    if options.resumes {
-        config.ticketer = Ticketer::new()?;
-    } else {
-        config.send_tls13_tickets = 0;
-    }
+    config.ticketer = Ticketer::new()?;
     Ok(config)
 }
 
