@@ -38,7 +38,7 @@ enum Tests {
 const PYTEST: Need = Need::Pip("pytest==8.3.4");
 
 /// The suites. What is left out of one needs what neither server of the comparison has: an
-/// unroutable network, SASL, TLS.
+/// unroutable network, SASL.
 const SUITES: &[Suite] = &[
     Suite {
         name: "pymemcache",
@@ -55,13 +55,18 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "python-binary-memcached",
-        needs: &[PYTHON, PYTEST, Need::Pip("python-binary-memcached==0.33.0")],
+        needs: &[
+            PYTHON,
+            PYTEST,
+            Need::Pip("trustme"),
+            Need::Pip("python-binary-memcached==0.33.0"),
+        ],
         tests: Tests::Sdist("python-binary-memcached==0.33.0"),
         // The package lacks the file that says where memcached answers over IPv6.
         run: "printf '%s\\n' 'import pytest' 'IPV6_PORT = 11211' \
               'memcached_ipv6 = pytest.fixture(lambda: None, name=\"memcached_ipv6\")' \
               >test/conftest.py && MEMCACHED_HOST=127.0.0.1 python -m pytest -q test \
-              --ignore test/test_tls.py --ignore test/test_sasl_integration.py",
+              --ignore test/test_sasl_integration.py",
     },
     Suite {
         name: "python-memcached",
