@@ -6,6 +6,7 @@
 
 mod cgroup;
 mod command_line;
+mod declare;
 mod file;
 mod help;
 mod listen;

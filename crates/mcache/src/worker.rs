@@ -193,14 +193,8 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     /// Lets a connection serve its peer.
     fn serve(&mut self, id: ConnectionId, now: Now) {
         let Some(Some(connection)) = self.connections.get_mut(id.0) else { return };
-        if connection.owes() {
-            if self.send_sealed(id) {
-                self.sent(id, now);
-            }
-            return;
-        }
-        if connection.watcher.is_some() {
-            self.serve_watcher(id);
+        if connection.owes() || connection.watcher.is_some() {
+            self.serve_unasked(id, now);
             return;
         }
         let counters = &self.shared.counters[self.index];
@@ -267,6 +261,16 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             Turn::Nothing | Turn::Served => {}
             // Seen to above.
             Turn::Discarded | Turn::Gone(_) | Turn::Watch(_) | Turn::Panicked => {}
+        }
+    }
+
+    /// Gives a connection its turn that has something to be sent without asking for it.
+    #[cold]
+    fn serve_unasked(&mut self, id: ConnectionId, now: Now) {
+        if !self.connection(id).is_some_and(|connection| connection.owes()) {
+            self.serve_watcher(id);
+        } else if self.send_sealed(id) {
+            self.sent(id, now);
         }
     }
 

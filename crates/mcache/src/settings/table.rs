@@ -12,6 +12,7 @@ use mcache_net::Io;
 use mcache_protocol::Protocols;
 use mcache_store::SizeLimit;
 
+use super::declare::{at_most_one, settings};
 use super::{
     Engine, Given, Habits, ListenOn, MemoryFrom, Port, Setting, Spelling, Threads, read, show,
 };
@@ -26,70 +27,6 @@ const U32_MAX: u64 = u32::MAX as u64;
 const NO_SLABS: &str = "it tunes memcached's slabs, which mcache does not have";
 const NO_LRU: &str = "it tunes memcached's LRU, which mcache does not have";
 const NO_HASH: &str = "it tunes memcached's hash table; mcache sizes and keys its own";
-
-const fn at_most_one(words: &'static [&'static str]) -> Option<&'static str> {
-    match words {
-        [word, ..] => Some(*word),
-        [] => None,
-    }
-}
-
-macro_rules! settings {
-    ($(
-        $(#[doc = $about:literal])+
-        $field:ident: $type:ty = $mcache:expr, $memcached:expr => $show:expr;
-        $( [ $($word:literal)+ ] $($takes:literal)? => $read:expr; )*
-        $( stat $stat:literal; )?
-        $( no effect $why:expr; )?
-    )+) => {
-        /// What the user said, over the defaults.
-        #[derive(Clone, Debug, PartialEq)]
-        pub struct Settings {
-            /// Whose defaults these are.
-            pub habits: Habits,
-            /// The settings that the user said something about.
-            pub given: Vec<Given>,
-            /// Where the memory's size is from.
-            pub memory_from: MemoryFrom,
-            $( $(#[doc = $about])+ pub $field: $type, )+
-        }
-
-        impl Settings {
-            /// The settings of a user who says nothing.
-            pub fn defaults(habits: Habits) -> Self {
-                Self {
-                    habits,
-                    given: Vec::new(),
-                    memory_from: MemoryFrom::Here,
-                    $( $field: match habits {
-                        Habits::Mcache => $mcache,
-                        Habits::Memcached => $memcached,
-                    }, )+
-                }
-            }
-        }
-
-        /// Every row.
-        pub const SETTINGS: &[Setting] = &[ $( Setting {
-            name: stringify!($field),
-            about: concat!($($about),+),
-            spellings: &[ $( Spelling {
-                words: &[ $($word),+ ],
-                takes: at_most_one(&[ $($takes)? ]),
-                set: |settings, text| {
-                    let read: fn(&mut $type, &str) -> read::Reading = $read;
-                    read(&mut settings.$field, text)
-                },
-            }, )* ],
-            stat: at_most_one(&[ $($stat)? ]),
-            no_effect: at_most_one(&[ $($why)? ]),
-            show: |settings| {
-                let show: fn(&$type) -> String = $show;
-                show(&settings.$field)
-            },
-        }, )+ ];
-    };
-}
 
 settings! {
     /// A TOML file of settings: the keys are the long options' names. What the command line says

@@ -153,8 +153,7 @@ fn bad_command_lines_are_refused_in_one_clear_line() {
         ("-o idle_timeout=x", USAGE, "-o idle_timeout x: should be a number from 0 to 4294967295"),
         ("-o modern=1", USAGE, "-o modern: takes no value"),
         ("-o modern,bogus=1,more", 1, "Illegal suboption \"bogus=1\""),
-        ("-e a", USAGE, "-e is not supported yet"),
-        ("--memory-file a", USAGE, "--memory-file is not supported yet"),
+        ("-o proxy_uring", USAGE, "-o proxy_uring is not supported yet"),
         ("-o ext_path=/tmp/file:1g", USAGE, "-o ext_path is not supported yet"),
         ("-d=x", USAGE, "unexpected argument for option '-d': \"x\""),
         ("--daemon=x", USAGE, "unexpected argument for option '--daemon': \"x\""),
@@ -444,7 +443,7 @@ fn bad_files_are_refused_with_the_line() {
         ("port = true\n", USAGE, "1: port: should be a text or a number"),
         ("daemon = 1\n", USAGE, "1: daemon: should be true or false"),
         ("[server]\nport = 1\n", USAGE, "1: server: should not be a table"),
-        ("memory-file = true\n", USAGE, "1: memory-file: is not supported yet"),
+        ("extended = \"proxy_uring\"\n", USAGE, "1: extended: -o proxy_uring is not supported yet"),
         ("extended = \"bogus\"\n", 1, "1: extended: Illegal suboption \"bogus\""),
         ("\nport 1\n", USAGE, "2: key with no value, expected `=`"),
     ];
