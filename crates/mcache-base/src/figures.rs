@@ -66,7 +66,7 @@ pub const FIGURES: &[Figure] = &[
     of_host("tls_connections", Kind::Gauge, "connections",
         "Connections that speak TLS, their handshakes done."),
     of_host("tls_handshake_timeouts", Kind::Counter, "connections",
-        "Connections closed because their TLS handshakes took longer than `--tls-handshake-timeout`."),
+        "Connections whose TLS handshakes took longer than `--tls-handshake-timeout` says."),
     of_engine("segment_size", Kind::Gauge, "bytes",
         "Bytes of a segment, the unit in which memory is taken, evicted and given back."),
     of_engine("segments_allowed", Kind::Gauge, "segments",

@@ -91,7 +91,8 @@ pub struct ListenOn {
 
 impl ListenOn {
     /// Reads `host`, `host:port`, `v6`, `[v6]`, `[v6]:port` or `*`, or says what it should be.
-    /// In front of it may stand `notls:`, `btls:` or `mtls:`, then `proto[NAME]:`, then `tag[WORD]:` or `tag_WORD_:`.
+    /// In front of it may stand `notls:`, `btls:` or `mtls:`, then `proto[NAME]:`, then
+    /// `tag[WORD]:` or `tag_WORD_:`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (tls, text) = own_tls(text);
         let (protocols, text) = protocols(text)?;

@@ -68,8 +68,8 @@ settings! {
     /// Interfaces to listen on, as ADDRESS, HOST:PORT or [V6]:PORT: several with commas, or the
     /// option repeated. `proto[ascii]:`, `proto[binary]:` or `proto[negotiating]:` in front gives
     /// one protocols of its own, then `tag[WORD]:` a name. With -Z, `notls:` before all that is one
-    /// without TLS, `btls:` asks its clients for no certificate, `mtls:` demands a good one. Without it mcache listens on loopback,
-    /// memcached on all interfaces.
+    /// without TLS, `btls:` asks its clients for no certificate, `mtls:` demands a good one.
+    /// Without -l mcache listens on loopback, memcached on all interfaces.
     listen: Vec<ListenOn> = Vec::new(), Vec::new() => show::listeners;
         ["-l" "--listen"] "ADDRESS" => read::listeners;
         stat "inter";
@@ -450,9 +450,9 @@ settings! {
         ["--tls-key" "-o ssl_key"] "FILE" => read::path;
         stat "ssl_key";
 
-    /// What is asked of clients: 0 or `none`; 1 or `request`, a certificate, which has to be good if
-    /// there is one; 2 or `require` (3 is the same), a good certificate. `-l mtls:` and `btls:` say
-    /// it for one listener.
+    /// What is asked of clients: 0 or `none`; 1 or `request`, a certificate, which has to be good
+    /// if there is one; 2 or `require` (3 is the same), a good certificate. `-l mtls:` and `btls:`
+    /// say it for one listener.
     tls_verify: ClientCertificate = ClientCertificate::NotAsked, ClientCertificate::NotAsked
         => show::verify_mode;
         ["--tls-verify" "-o ssl_verify_mode"] "MODE" => read::verify_mode;

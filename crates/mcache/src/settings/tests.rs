@@ -320,7 +320,8 @@ fn stats_settings_has_memcacheds_names_in_its_order() {
         ext_max_sleep 1000000,ext_max_frag 0.80,slab_automove_freeratio 0.010,\
         ext_drop_unread no,ssl_enabled no,ssl_chain_cert (null),ssl_key (null),ssl_verify_mode 0,\
         ssl_keyformat 1,ssl_ciphers NULL,ssl_ca_cert NULL,ssl_wbuf_size 16384,\
-        ssl_session_cache no,ssl_kernel_tls no,ssl_min_version tlsv1.2,num_napi_ids 0,memory_file (null),client_flags_size 4";
+        ssl_session_cache no,ssl_kernel_tls no,ssl_min_version tlsv1.2,num_napi_ids 0,\
+        memory_file (null),client_flags_size 4";
     assert_eq!(text.join(","), expected);
 }
 
