@@ -444,7 +444,6 @@ fn bad_files_are_refused_with_the_line() {
         ("port = true\n", USAGE, "1: port: should be a text or a number"),
         ("daemon = 1\n", USAGE, "1: daemon: should be true or false"),
         ("[server]\nport = 1\n", USAGE, "1: server: should not be a table"),
-        ("extended = \"proxy_uring\"\n", USAGE, "1: extended: -o proxy_uring is not supported yet"),
         ("extended = \"bogus\"\n", 1, "1: extended: Illegal suboption \"bogus\""),
         ("\nport 1\n", USAGE, "2: key with no value, expected `=`"),
     ];
