@@ -108,6 +108,7 @@ impl Source<'_, '_> {
             vivify: self.rarely(Self::exptime)?,
             recache: self.rarely(Self::exptime)?,
             compete: self.any()?,
+            touch_first: self.any()?,
             new_cas: self.new_cas()?,
             unseen: self.any()?,
             binary_key: self.any()?,

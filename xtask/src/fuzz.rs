@@ -6,7 +6,17 @@ use std::process::Command;
 use crate::shell;
 
 /// The targets: files of `fuzz/fuzz_targets`.
-const TARGETS: &[&str] = &["engine", "session"];
+const TARGETS: &[&str] = &[
+    "auth_file",
+    "binary",
+    "config",
+    "differential",
+    "engine",
+    "meta",
+    "stream_split",
+    "text",
+    "udp",
+];
 
 /// Seconds for each target, if nobody says another number.
 const SECONDS: &str = "60";

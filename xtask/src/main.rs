@@ -60,7 +60,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "fuzz",
-        about: "look for inputs that break: [engine|session] [--seconds N]",
+        about: "look for inputs that break: [TARGET] [--seconds N]",
         run: fuzz::run,
     },
     Command {

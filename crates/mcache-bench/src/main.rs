@@ -64,8 +64,9 @@ const PROGRAMS: &[Program] = &[
     },
     Program {
         name: "siege",
-        arguments: "slow [--against PROGRAM] [--options TEXT] [--peers N] [--seconds N]",
-        about: "a server among peers that mean harm: slow ones that never finish",
+        arguments: "slow|junk [--against PROGRAM] [--options TEXT] [--peers N] [--seconds N] \
+                    [--inputs N] [--seed N]",
+        about: "a server among peers that mean harm: that never finish, or send junk",
         run: siege::run,
     },
     Program {

@@ -86,6 +86,7 @@ fn understand(options: &[String]) -> Result<Option<(EngineOptions, Quiet)>, Stri
             "-I" => engine.item_size = SizeLimit::Item(bytes(rest.next(), "")?),
             "-M" => engine.evict = false,
             "-F" => host.flush_allowed = false,
+            "--strict-framing" => host.strict_framing = true,
             "-X" => host.change_setting("dump_enabled", "no".to_owned()),
             _ => return Ok(None),
         }
@@ -206,6 +207,7 @@ fn drain(out: &mut impl Outgoing, answers: &mut Vec<u8>) {
 /// The server around the sessions: there is none.
 pub struct Quiet {
     flush_allowed: bool,
+    strict_framing: bool,
     settings: Mutex<Vec<StatLine>>,
 }
 
@@ -220,7 +222,7 @@ impl Quiet {
         };
         let rest = [("track_sizes", "no"), ("slab_reassign", "yes"), ("shutdown_command", "no")];
         let settings = on.map(|name| (name, "yes")).into_iter().chain(rest).map(line).collect();
-        Self { flush_allowed: true, settings: Mutex::new(settings) }
+        Self { flush_allowed: true, strict_framing: false, settings: Mutex::new(settings) }
     }
 
     fn lines(&self) -> MutexGuard<'_, Vec<StatLine>> {
@@ -268,7 +270,7 @@ impl Host for Quiet {
     }
 
     fn goes_on_unframed(&self) -> bool {
-        true
+        !self.strict_framing
     }
 
     fn stop(&self) {}

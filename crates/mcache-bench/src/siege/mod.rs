@@ -1,7 +1,8 @@
-//! A server among peers that mean harm: `siege slow|junk [--against PROGRAM] ...`.
+//! A server among peers that mean harm: `siege WAY [--against PROGRAM] ...`.
 //!
 //! From outside, over TCP, so that any server can be besieged. Each way of it is a file of its own.
 
+mod junk;
 mod slow;
 mod target;
 
@@ -10,12 +11,13 @@ use target::Target;
 
 /// Runs the program.
 pub fn run(words: &[String]) -> Result<(), String> {
-    let (way, rest) = words.split_first().ok_or("which way? slow")?;
-    let known = ["--against", "--options", "--peers", "--seconds"];
+    let (way, rest) = words.split_first().ok_or("which way? slow, junk")?;
+    let known = ["--against", "--options", "--peers", "--seconds", "--inputs", "--seed"];
     let arguments = Arguments::parse(rest, &known)?;
     match way.as_str() {
         "slow" => slow::run(&arguments),
-        other => Err(format!("no way `{other}`; there is slow")),
+        "junk" => junk::run(&arguments),
+        other => Err(format!("no way `{other}`; there are slow and junk")),
     }
 }
 

@@ -1,36 +1,43 @@
-//! Bytes through a session over the segment engine, beside one over the simple engine.
-//!
-//! The same bytes, cut into the same pieces, have to get the same answers; what tells of the
-//! engine itself (reports, walks over the items) only must not break anything.
-#![no_main]
+//! What the targets have in common: conversations with a cache in memory.
 
 use std::time::Duration;
 
-use libfuzzer_sys::fuzz_target;
-use mcache_conformance::{Connection, Received, Started, memory_houses};
+use mcache_conformance::{Connection, House, Received, Started, memory_houses};
 
 /// Commands, of each protocol, whose answers are an engine's own.
 const OWN: &[&[u8]] = &[b"stats", b"crawler", b"watch", b"me ", b"\x80\x10"];
 
-fuzz_target!(|bytes: &[u8]| {
-    let Some((&cut, bytes)) = bytes.split_first() else { return };
+/// The same bytes, cut into the same pieces, get the same answers of both engines; what tells of
+/// the engine itself (reports, walks over the items) only must not break anything.
+pub fn engines_agree(bytes: &[u8], cut: usize) {
     let mut answers = memory_houses().into_iter().map(|house| {
-        let mut started = house.start(&[]).expect("no options").expect("no server is needed");
-        converse(&mut *started, bytes, usize::from(cut))
+        let mut started = start(&*house, &[]);
+        converse(&mut *started, bytes, cut)
     });
     let (first, second) = (answers.next(), answers.next());
-    if !OWN.iter().any(|own| bytes.windows(own.len()).any(|window| window == *own)) {
+    if !tells_of_the_engine(bytes) {
         let show = |answer: &Option<Vec<u8>>| {
             answer.as_ref().map(|answer| answer.escape_ascii().to_string())
         };
         assert_eq!(show(&first), show(&second));
     }
-});
+}
+
+/// Whether the answers to `bytes` may tell of the engine itself, or of when they were asked for.
+pub fn tells_of_the_engine(bytes: &[u8]) -> bool {
+    OWN.iter().any(|own| bytes.windows(own.len()).any(|window| window == *own))
+}
+
+/// A cache with these options.
+pub fn start(house: &dyn House, options: &[&str]) -> Box<dyn Started> {
+    let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
+    house.start(&options).expect("the options are understood").expect("no server is needed")
+}
 
 /// All that is answered to `bytes`, sent in pieces of `cut` bytes, or in one.
 ///
 /// A byte 0xff that begins a piece is not sent: a second passes instead.
-fn converse(started: &mut dyn Started, bytes: &[u8], cut: usize) -> Vec<u8> {
+pub fn converse(started: &mut dyn Started, bytes: &[u8], cut: usize) -> Vec<u8> {
     let mut connection = started.connect().expect("there is room for a connection");
     let mut answer = Vec::new();
     for piece in bytes.chunks(if cut == 0 { bytes.len().max(1) } else { cut }) {
@@ -46,7 +53,7 @@ fn converse(started: &mut dyn Started, bytes: &[u8], cut: usize) -> Vec<u8> {
     answer
 }
 
-fn hear(connection: &mut dyn Connection, piece: &[u8], answer: &mut Vec<u8>) {
+pub fn hear(connection: &mut dyn Connection, piece: &[u8], answer: &mut Vec<u8>) {
     connection.send(piece);
     while let Received::Bytes(bytes) = connection.receive(Duration::ZERO) {
         answer.extend(bytes);
