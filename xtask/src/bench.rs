@@ -4,7 +4,8 @@ use crate::shell;
 
 /// Runs the command: the first argument is the program; without one they are listed.
 pub fn run(arguments: &[String]) -> Result<(), String> {
-    if arguments.first().is_some_and(|program| ["load", "siege"].contains(&program.as_str())) {
+    let serves = ["load", "siege", "warm"];
+    if arguments.first().is_some_and(|program| serves.contains(&program.as_str())) {
         let mut server = shell::cargo(); // it lies beside the program that measures it
         server.args(["build", "--release", "--quiet", "--package", "mcache"]);
         shell::run(&mut server)?;

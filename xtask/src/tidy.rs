@@ -34,6 +34,7 @@ const UNSAFE: &[&str] = &[
     "crates/mcache-store/src/segment/record.rs",
     "crates/mcache-store/src/segment/recycle.rs",
     "crates/mcache-store/src/segment/upkeep.rs",
+    "crates/mcache-store/src/segment/warm/attach.rs",
     "crates/mcache-store/src/segment/warm/recover.rs",
     "crates/mcache-store/src/segment/warm/scan.rs",
     "crates/mcache-store/tests/loom.rs",

@@ -5,7 +5,7 @@
 //! `integrity [--seconds 60] [--mb 64] [--address HOST:PORT]`: without an address, the server runs
 //! in this process with the segment store.
 
-mod client;
+pub(crate) mod client;
 mod values;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -16,6 +16,7 @@ mod replay;
 mod siege;
 mod store;
 mod trace;
+mod warm;
 mod workloads;
 
 use std::process::ExitCode;
@@ -74,6 +75,13 @@ const PROGRAMS: &[Program] = &[
         arguments: "[--items N] [--turns N] [--operations N] [--instructions yes|no]",
         about: "the engines alone: get and set, one thread and two, uniform and one hot key",
         run: store::run,
+    },
+    Program {
+        name: "warm",
+        arguments: "[--items N] [--value BYTES] [--mb N] [--kills N] [--stops N] \
+                    [--seconds N] [--server PATH] [--file PATH]",
+        about: "a server with a memory file, killed under load and stopped: what comes back, when",
+        run: warm::run,
     },
 ];
 

@@ -2,12 +2,18 @@
 
 use std::io;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mcache_base::{Expiry, Now};
 
 use crate::groups::{Groups, TooManyGroups};
+
+/// A flush is to come.
+const PENDING: u32 = 1;
+
+/// Something else is awaited.
+const HELD: u32 = 2;
 
 /// Where flushes are noted so that they outlive the process. Each is noted before it is answered.
 pub trait FlushLog: Send + Sync {
@@ -31,7 +37,8 @@ pub trait FlushLog: Send + Sync {
 pub struct Flush {
     log: Option<Arc<dyn FlushLog>>,
     cutoff: AtomicU64,
-    is_pending: AtomicBool,
+    /// Why operations are to look here first: [`PENDING`], [`HELD`], or not.
+    awaited: AtomicU32,
     pending: Mutex<Option<Expiry>>,
     groups: Groups,
     /// Flushes that have happened, of everything or of a group.
@@ -48,7 +55,7 @@ impl Flush {
     ) -> Self {
         Self {
             cutoff: AtomicU64::new(cutoff),
-            is_pending: AtomicBool::new(pending.is_some()),
+            awaited: AtomicU32::new(if pending.is_some() { PENDING } else { 0 }),
             pending: Mutex::new(pending),
             groups: Groups::resume(groups),
             count: AtomicU64::new(1), // so that what they took is looked for
@@ -64,7 +71,7 @@ impl Flush {
             ..=0 => None,
             _ => Some(Expiry::from_exptime(delay, now)).filter(|moment| !moment.is_past(now)),
         };
-        self.is_pending.store(pending.is_some(), Relaxed);
+        self.await_flush(pending.is_some());
         self.note(|log| log.order_pending(*pending));
         if pending.is_none() {
             self.cut(newest());
@@ -86,9 +93,26 @@ impl Flush {
     /// call this before it looks at an item.
     #[inline]
     pub fn ripen(&self, newest: impl FnOnce() -> u64, now: Now) {
-        if self.is_pending.load(Relaxed) {
+        if self.is_awaited() {
             self.look_at_pending(newest, now);
         }
+    }
+
+    /// Whether something has to be looked at before an operation looks at an item: a flush that is
+    /// to come, or what [`Self::hold`] was called for.
+    #[inline]
+    pub fn is_awaited(&self) -> bool {
+        self.awaited.load(Relaxed) != 0
+    }
+
+    /// From now on something else than a flush is awaited too, until [`Self::let_go`].
+    pub fn hold(&self) {
+        self.awaited.fetch_or(HELD, Relaxed);
+    }
+
+    /// Nothing but a flush is awaited any more.
+    pub fn let_go(&self) {
+        self.awaited.fetch_and(!HELD, Relaxed);
     }
 
     #[cold]
@@ -96,7 +120,7 @@ impl Flush {
         let mut pending = self.pending();
         if pending.is_some_and(|moment| moment.is_past(now)) {
             *pending = None;
-            self.is_pending.store(false, Relaxed);
+            self.await_flush(false);
             self.cut(newest());
             self.note(|log| log.order_pending(None));
         }
@@ -129,6 +153,13 @@ impl Flush {
         self.note(|log| log.cut(cutoff));
         self.groups.forget(newest, self.log.as_deref());
         self.count.fetch_add(1, Release);
+    }
+
+    fn await_flush(&self, pending: bool) {
+        match pending {
+            true => self.awaited.fetch_or(PENDING, Relaxed),
+            false => self.awaited.fetch_and(!PENDING, Relaxed),
+        };
     }
 
     fn note(&self, note: impl FnOnce(&dyn FlushLog)) {

@@ -70,7 +70,7 @@ impl Drop for Place {
 }
 
 fn recovery(bench: &Bench<SegmentStorageEngine>) -> Recovery {
-    *bench.engine.recovery().expect("it has a file")
+    bench.engine.recovery().expect("it has a file")
 }
 
 fn value(number: usize) -> String {
@@ -119,13 +119,14 @@ fn all_comes_back_however_the_process_ended() {
         }
         drop(bench);
         let bench = place.start(&options(CAPACITY), at(5_000));
-        bench.engine.check();
         let Recovery { cold, was_stopped, items, bytes, segments_damaged, items_dropped, .. } =
             recovery(&bench);
+        assert_eq!(recovery(&bench).index_was_saved, stops);
         assert_eq!((cold, was_stopped, segments_damaged, items_dropped), (None, stops, 0, 0));
         assert_eq!((items, bytes), (2_000, before.0));
         assert_eq!(figures(&bench), before);
         assert_eq!(held(&bench, 2_000, at(5_000)), 2_000);
+        bench.engine.check();
         let again = bench.fetch("key 77", Fetch::default(), at(5_000)).unwrap().item;
         assert_eq!((again.cas, again.flags), (cas, 77 % 3));
         let newer = bench.fetch("key 5", Fetch::default(), at(5_000)).unwrap().item.cas;

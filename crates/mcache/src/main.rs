@@ -60,6 +60,7 @@ fn run(habits: Habits, arguments: Vec<OsString>) -> Result<(), Failure> {
                 privileges::use_huge_pages(&engine);
             }
             let (engine, again) = (Arc::new(engine), move || again(&settings, &arguments));
+            warm::verify(&engine).map_err(cannot_run)?;
             let stopped = serve(options, listeners, signals, engine.clone(), again);
             let now = stopped.map_err(cannot_run)?;
             engine.close(now);

@@ -202,6 +202,7 @@ impl Stopper {
     /// Tells the server to stop; returns at once.
     pub fn stop(&self) {
         self.shared.stop.ask();
+        self.shared.watch.wake();
         (self.wake_all)();
     }
 }

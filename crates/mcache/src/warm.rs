@@ -1,6 +1,9 @@
 //! The memory file of `-e`: opened before anything is promised, and what came back from it.
 
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::thread::Builder;
 use std::time::Instant;
 
 use mcache_store::{
@@ -37,9 +40,21 @@ pub fn recover(
     options.recovery_us = began.elapsed().as_micros() as u64;
     if let Some(recovery) = engine.recovery() {
         options.clock_origin_ms = Some(recovery.clock_origin_ms);
-        report(path, recovery, options.recovery_us);
+        report(path, &recovery, options.recovery_us);
     }
     Ok(engine)
+}
+
+/// Has what came back verified while the server answers.
+pub fn verify(engine: &Arc<SegmentStorageEngine>) -> io::Result<()> {
+    let engine = engine.clone();
+    Builder::new().name("verify".to_owned()).spawn(move || {
+        if let Some(recovery) = engine.verify() {
+            let Recovery { items, segments_damaged, items_dropped, .. } = recovery;
+            tracing::warn!(items, segments_damaged, items_dropped, "the memory file is damaged");
+        }
+    })?;
+    Ok(())
 }
 
 fn about(path: &Path, error: &MemoryFileError) -> Failure {
@@ -55,8 +70,9 @@ fn report(path: &Path, recovery: &Recovery, us: u64) {
         return;
     }
     let ended = if was_stopped { "stopped" } else { "killed" };
+    let index = if recovery.index_was_saved { "saved" } else { "made anew" };
     tracing::info!(
-        %file, items, bytes, ms = us / 1000, ended, segments_damaged, items_dropped,
+        %file, items, bytes, ms = us / 1000, ended, index, segments_damaged, items_dropped,
         "items are back"
     );
 }

@@ -174,6 +174,12 @@ impl Watch {
         self.wanted.store(wanted.bits(), Relaxed);
     }
 
+    /// Wakes the thread that moves lines.
+    pub fn wake(&self) {
+        *lock(&self.bell) = true;
+        self.rung.notify_one();
+    }
+
     /// Moves lines to watchers until the server is to stop.
     pub fn run<W: Wake>(&self, stop: &Stop, mailboxes: &[Mailbox<W>]) -> io::Result<()> {
         while !stop.is_asked() {

@@ -181,13 +181,30 @@ impl Arena {
         (0..segments).step_by(PAGE / size_of::<Segment>()).try_for_each(|id| self.table.take(id))
     }
 
-    /// Takes over a segment that another process left: nobody is at work in it, and nothing in it
-    /// is known to be alive.
+    /// Segments from here on were never taken.
+    pub fn used(&self) -> usize {
+        self.used.load(Relaxed) as usize
+    }
+
+    /// What the table says of a segment that nobody is at work in, as bytes.
+    pub fn row(&self, id: SegmentId) -> [u8; 32] {
+        let segment = self.segment(id);
+        let mut row = [0; 32];
+        let numbers = [segment.base.load(Relaxed), segment.born.load(Relaxed)];
+        let halves = [&segment.written, &segment.live, &segment.queue];
+        let halves = halves.map(|cell| cell.load(Relaxed).to_le_bytes());
+        let numbers = numbers.map(u64::to_le_bytes);
+        let bytes = numbers.iter().flatten().chain(halves.iter().flatten());
+        row.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        row
+    }
+
+    /// Takes over a segment that another process left: nobody is at work in it.
     pub fn adopt(&self, id: SegmentId, clock_ms: u64) {
         let segment = self.segment(id);
         self.used.fetch_max(id + 1, Relaxed);
         segment.gate.open();
-        for cell in [&segment.live, &segment.pins, &segment.life, &segment.turnover] {
+        for cell in [&segment.pins, &segment.life, &segment.turnover] {
             cell.store(0, Relaxed);
         }
         segment.expires_ms.store(u64::MAX, Relaxed);

@@ -341,6 +341,7 @@ impl SegmentStorageEngine {
     }
 
     fn reclaimer(&self) -> MutexGuard<'_, Reclaimer> {
+        self.wait_until_verified(); // its holder walks segments
         self.reclaimer.lock().unwrap_or_else(|poisoned| {
             // A thread died while it emptied a segment: what it looked at nobody does any more.
             let mut reclaimer = poisoned.into_inner();
@@ -348,6 +349,20 @@ impl SegmentStorageEngine {
             reclaimer.rest();
             reclaimer
         })
+    }
+
+    /// Whatever operations are to look at before they look at an item.
+    #[cold]
+    fn look_up(&self, now: Now) {
+        self.wait_until_verified();
+        self.flush.ripen(|| self.sequence.last(), now);
+    }
+
+    /// As [`Self::look_up`], for one that fetches a key's item.
+    #[cold]
+    fn look_up_for(&self, key: Key<'_>, now: Now) {
+        self.verify_for(key);
+        self.flush.ripen(|| self.sequence.last(), now);
     }
 
     /// The base for a segment that is opened now.
@@ -387,6 +402,9 @@ impl StorageEngine for SegmentStorageEngine {
     }
 
     fn maintain(&self, now: Now) {
+        if self.is_unverified() {
+            return;
+        }
         self.flush.ripen(|| self.sequence.cut(), now);
         self.upkeep(now);
     }
@@ -420,7 +438,7 @@ impl StorageEngine for SegmentStorageEngine {
     /// The rows of [`mcache_base::figures`] that are the engine's.
     fn figures(&self) -> Vec<(&'static str, u64)> {
         let taken = self.pool.taken();
-        let recovery = self.recovery().copied().unwrap_or_default();
+        let recovery = self.recovery().unwrap_or_default();
         vec![
             ("segment_size", self.arena.segment_size() as u64),
             ("segments_allowed", self.pool.allowed() as u64),
@@ -463,6 +481,7 @@ impl StorageEngine for SegmentStorageEngine {
     }
 
     fn check(&self) {
+        self.wait_until_verified();
         for region in 0..self.index.regions() {
             let fault = self.index.lock_region(region).check(self).err();
             assert_eq!(fault, None, "region {region} of the index");

@@ -61,6 +61,7 @@ impl Pool {
         queues.iter().flatten().for_each(|&id| full[id as usize] = true);
         let empty = (0..used).filter(|&id| !full[id as usize]);
         let mut inner = self.lock();
+        inner.released.clear();
         for id in empty {
             // SAFETY: nobody is at work, and nothing alive is in it.
             unsafe { arena.release(id) };

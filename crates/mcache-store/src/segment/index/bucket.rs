@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
+use super::Location;
 use crate::segment::memory::Cells;
 
 /// Slots in a bucket: 12 locations and 12 tags fill a cache line but for 4 bytes.
@@ -43,6 +44,37 @@ impl Bucket {
         let (word, shift) = (&self.tags[slot / TAGS_IN_WORD], slot % TAGS_IN_WORD * 8);
         let others = word.load(Relaxed) & !(0xff << shift);
         word.store(others | u64::from(tag) << shift, Relaxed);
+    }
+
+    /// Appends the slots as bytes.
+    pub(super) fn save(&self, to: &mut Vec<u8>) {
+        let locations = self.locations.iter().map(|it| it.load(Relaxed).to_le_bytes());
+        to.extend(locations.flatten());
+        to.extend(self.tags.iter().flat_map(|it| it.load(Relaxed).to_le_bytes()));
+    }
+
+    /// Makes the slots what they were when they were saved, if no location is `end` or behind it.
+    /// Returns how many are filled.
+    pub(super) fn load(&self, from: &[u8; size_of::<Self>()], end: Location) -> Option<u32> {
+        let (locations, tags) = from.split_at(size_of_val(&self.locations));
+        let mut filled = 0;
+        for (to, from) in self.locations.iter().zip(locations.as_chunks::<4>().0) {
+            let location = Location::from_le_bytes(*from);
+            if location >= end && location > 0 {
+                return None;
+            }
+            filled += u32::from(location > 0);
+            to.store(location, Relaxed);
+        }
+        for (to, from) in self.tags.iter().zip(tags.as_chunks::<8>().0) {
+            to.store(u64::from_le_bytes(*from), Relaxed);
+        }
+        Some(filled)
+    }
+
+    /// Empties all slots.
+    pub(super) fn clear(&self) {
+        self.locations.iter().for_each(|location| location.store(0, Relaxed));
     }
 
     /// How many slots are free, and one of them.

@@ -12,6 +12,7 @@
 #[allow(unsafe_code)] // buckets are cells
 mod bucket;
 mod locked;
+mod saved;
 mod sweep;
 
 use std::io;

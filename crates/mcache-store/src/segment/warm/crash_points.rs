@@ -132,12 +132,23 @@ fn act(engine: &SegmentStorageEngine, access: &mut SegmentAccess, random: u64, n
     access.rest();
 }
 
+/// Keeps copies of a file that differ from the one before.
+fn watcher(to: Rc<RefCell<(u32, Vec<Copied>)>>, from: File) -> Box<dyn FnMut()> {
+    Box::new(move || {
+        let copied = Copied::of(&from);
+        let (last, all) = &mut *to.borrow_mut();
+        if std::mem::replace(last, copied.sum()) != copied.sum() {
+            all.push(copied);
+        }
+    })
+}
+
 fn ignore<T>(_answer: T) {}
 
 /// Recovers a copy. What it holds is what was there before an operation, or after it.
 fn judge(copied: &Copied, before: &State, after: &State, now: Now, step: usize) {
     let engine = engine_on(copied.to_file(), now);
-    let recovery = *engine.recovery().expect("it has a file");
+    let recovery = engine.recovery().expect("it has a file");
     assert_eq!((recovery.cold, recovery.segments_damaged), (None, 0), "operation {step}");
     assert_eq!(recovery.items_dropped, 0, "operation {step}");
     let found = state(&mut engine.access(), now);
@@ -163,18 +174,12 @@ fn what_was_answered_before_a_kill_is_there_after_it_and_nothing_older() {
     let mut access = engine.access();
     let copies = Rc::new(RefCell::new((0, Vec::new())));
     let (mut random, mut points) = (0x9e37_79b9_7f4a_7c15_u64, 0);
-    for step in 0..400 {
+    for step in 0..300 {
         random = (random ^ random >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ random >> 32;
         now.clock_ms += random % 700;
         let before = state(&mut access, now);
         let (to, from) = (copies.clone(), file.try_clone().unwrap());
-        watch::set(Some(Box::new(move || {
-            let copied = Copied::of(&from);
-            let (last, all) = &mut *to.borrow_mut();
-            if std::mem::replace(last, copied.sum()) != copied.sum() {
-                all.push(copied);
-            }
-        })));
+        watch::set(Some(watcher(to, from)));
         act(&engine, &mut access, random, now);
         watch::set(None);
         let after = state(&mut access, now);
@@ -182,6 +187,16 @@ fn what_was_answered_before_a_kill_is_there_after_it_and_nothing_older() {
         points += copies.len();
         copies.iter().for_each(|copied| judge(copied, &before, &after, now, step));
     }
+    drop(access);
+    let mut access = engine.access();
+    let last = state(&mut access, now);
+    drop(access);
+    let (to, from) = (copies.clone(), file.try_clone().unwrap());
+    watch::set(Some(watcher(to, from)));
+    engine.close(now);
+    watch::set(None);
+    copies.borrow_mut().1.push(Copied::of(&file));
+    copies.borrow().1.iter().for_each(|copied| judge(copied, &last, &last, now, usize::MAX));
     assert!(points > 2_000, "{points} moments");
     let lives = (0..8).map(|id| engine.arena.segment(id).life.load(Relaxed));
     assert!(lives.sum::<u32>() > 0, "segments were emptied");

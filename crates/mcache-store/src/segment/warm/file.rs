@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::super::arena::{Arena, Geometry};
 use super::super::memory::{CellArray, Mapping, PAGE};
 use super::header::{COPIES, Found, Header};
-use super::layout::{LEDGER_AT, TABLE_AT, segments_at, segments_in, table_len};
+use super::layout::{LEDGER_AT, TABLE_AT, segments_at, table_len};
 use super::ledger::Ledger;
 
 /// Only its owner reads what the cache holds.
@@ -154,10 +154,15 @@ impl MemoryFile {
         self.file.set_len(0).map_err(system("empty it"))
     }
 
-    /// How many segments it reaches into, if it holds its other parts at all.
-    pub(super) fn segments(&self, geometry: Geometry) -> Result<Option<usize>, MemoryFileError> {
+    /// Cuts off what is behind its first `len` bytes.
+    pub(super) fn cut(&self, len: u64) -> Result<(), MemoryFileError> {
+        self.file.set_len(len).map_err(system("shorten it"))
+    }
+
+    /// Its length, if it holds its first parts at all.
+    pub(super) fn len(&self) -> Result<Option<u64>, MemoryFileError> {
         let len = self.file.metadata().map_err(system("look at it"))?.len();
-        Ok((len >= LEDGER_AT + PAGE as u64).then(|| segments_in(geometry, len)))
+        Ok((len >= LEDGER_AT + PAGE as u64).then_some(len))
     }
 
     /// Writes its header.
@@ -174,5 +179,10 @@ impl MemoryFile {
         let table = CellArray::on(map(TABLE_AT, table_len(geometry))?);
         let ledger = Ledger::new(page, self.file.clone());
         Ok(Parts { arena: Arena::on(geometry, memory, table), ledger })
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
 }

@@ -38,8 +38,6 @@ pub enum Cell {
     Unix,
     /// Where the index stands that was saved at a clean stop; 0 if none was.
     SavedAt,
-    /// Its length in bytes.
-    SavedLen,
 }
 
 /// A server works with the file, or died with it.
@@ -82,7 +80,7 @@ impl Ledger {
 
     /// Begins one that says nothing yet.
     pub fn begin(&self) {
-        for cell in [Cell::Cutoff, Cell::Groups, Cell::Sequence, Cell::SavedAt, Cell::SavedLen] {
+        for cell in [Cell::Cutoff, Cell::Groups, Cell::Sequence, Cell::SavedAt] {
             self.set(cell, 0);
         }
         self.order_pending(None);
@@ -207,7 +205,7 @@ mod tests {
         let ledger = ledger();
         assert_eq!(ledger.get(Cell::State), None, "zeros are no number");
         for number in [0, 1, 77, NUMBER_MAX] {
-            for cell in [Cell::State, Cell::Cutoff, Cell::SavedLen] {
+            for cell in [Cell::State, Cell::Cutoff, Cell::SavedAt] {
                 ledger.set(cell, number);
                 assert_eq!(ledger.get(cell), Some(number));
                 let place = ledger.page.u64(Ledger::place(cell, 1));

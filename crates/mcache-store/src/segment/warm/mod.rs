@@ -1,9 +1,11 @@
 //! Warm restart: an engine whose segments lie in a file, and outlive the process.
 //!
 //! `file` is the file towards the system; `header`, `ledger` and `layout` are what it holds beside
-//! segments; `scan` and `recover` bring back what is in it. docs/decisions/0011 has the argument
-//! why a kill at any moment leaves a good file.
+//! segments; `scan` and `recover` bring back what is in it after a kill, `saved` and `attach` after
+//! a clean stop. docs/decisions/0011 has the argument why a kill at any moment leaves a good file.
 
+#[allow(unsafe_code)] // has segments walked
+mod attach;
 #[cfg(test)]
 mod crash_points;
 mod file;
@@ -12,20 +14,24 @@ mod layout;
 mod ledger;
 #[allow(unsafe_code)] // has segments walked
 mod recover;
+mod saved;
 #[allow(unsafe_code)] // walks segments
 mod scan;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mcache_base::Now;
 use mcache_base::time::CLOCK_START_MS;
 
 use super::SegmentStorageEngine;
-use super::arena::{Arena, Geometry};
+use super::arena::{Arena, Geometry, SegmentId};
+use attach::Attach;
 pub use file::{MemoryFile, MemoryFileError};
 use file::{Parts, system};
 use header::{Found, Header};
+use layout::segments_in;
 use ledger::{Cell, IN_USE, Ledger, STOPPED};
+use recover::Findings;
 
 use crate::engine::EngineOptions;
 use crate::flush::Flush;
@@ -76,6 +82,8 @@ pub struct Recovery {
     pub cold: Option<Cold>,
     /// The server before stopped in order.
     pub was_stopped: bool,
+    /// The index was saved then, and is used: what it leads to is verified while others go on.
+    pub index_was_saved: bool,
     /// Items that are there.
     pub items: u64,
     /// Bytes that they take.
@@ -92,9 +100,11 @@ pub struct Recovery {
 /// A memory file in use.
 pub(super) struct Warm {
     ledger: Arc<Ledger>,
-    pub(super) recovery: Recovery,
-    /// Keeps it locked.
-    _file: MemoryFile,
+    recovery: Mutex<Recovery>,
+    /// What is not verified yet, after a clean stop.
+    attach: Option<Attach>,
+    /// Locked as long as this lives.
+    file: MemoryFile,
 }
 
 impl Cold {
@@ -116,6 +126,8 @@ struct Noted {
     flush: Flush,
     ledger: Arc<Ledger>,
     was_stopped: bool,
+    /// Where the index was saved; 0 if it was not.
+    saved_at: u64,
     segments: usize,
     sequence: u64,
     now: Now,
@@ -137,15 +149,18 @@ impl SegmentStorageEngine {
     }
 
     /// What came back when the engine was made, if its items lie in a file.
-    pub fn recovery(&self) -> Option<&Recovery> {
-        self.warm.as_ref().map(|warm| &warm.recovery)
+    pub fn recovery(&self) -> Option<Recovery> {
+        let warm = self.warm.as_ref()?;
+        Some(*warm.recovery.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Notes in the memory file, if there is one, that the engine was stopped in order. Nobody is
-    /// at work any more.
+    /// Leaves the memory file, if there is one, so that the next process can begin at once. Nobody
+    /// is at work any more. Without it the next one recovers what is there from the records.
     pub fn close(&self, now: Now) {
-        if let Some(warm) = &self.warm {
-            warm.ledger.note(self.sequence.last(), now);
+        let Some(warm) = self.warm.as_ref().filter(|_| !self.is_unverified()) else { return };
+        warm.ledger.note(self.sequence.last(), now);
+        // A volume that is full costs the next process some time, and nothing else.
+        if self.save(&warm.file, &warm.ledger).is_ok() {
             warm.ledger.set(Cell::State, STOPPED);
         }
     }
@@ -162,27 +177,46 @@ impl SegmentStorageEngine {
         file: MemoryFile,
         noted: Noted,
     ) -> Result<Self, MemoryFileError> {
-        let Noted { header, arena, flush, ledger, was_stopped, segments, sequence, now } = noted;
-        file.write_header(&header)?;
-        ledger.set(Cell::State, IN_USE);
+        let Noted { header, arena, flush, ledger, was_stopped, saved_at, segments, .. } = noted;
+        let (sequence, now) = (noted.sequence, noted.now);
         let mut engine = Self::build(options, arena, header.secret, flush)
             .map_err(system("have memory beside it"))?;
-        let findings = engine.recover(segments, now);
+        let is_saved = was_stopped && engine.load(&file, saved_at, segments);
+        ledger.set(Cell::State, IN_USE);
+        ledger.set(Cell::SavedAt, 0);
+        if saved_at > 0 {
+            file.cut(saved_at)?;
+        }
+        file.write_header(&header)?;
+        let clock_origin_ms = header.clock_origin_ms;
+        let recovery = Recovery {
+            was_stopped,
+            index_was_saved: is_saved,
+            clock_origin_ms,
+            ..Recovery::default()
+        };
+        let recovery = Mutex::new(recovery);
+        let attach = is_saved.then(|| Attach::new(segments, now));
+        let warm = engine.warm.insert(Warm { ledger, recovery, attach, file });
+        let ledger = warm.ledger.clone();
+        let findings = match is_saved {
+            true => engine.take_over(segments, now),
+            false => engine.recover(segments, now),
+        };
         let gap = if was_stopped { 0 } else { SEQUENCE_GAP };
         engine.sequence.resume(sequence.max(findings.sequence).saturating_add(gap));
         ledger.note(engine.sequence.last(), now);
+        engine.note_recovery(&findings);
         engine.give_way(now, &engine.upkeep_counters); // the limit may be lower than it was
-        let recovery = Recovery {
-            cold: None,
-            was_stopped,
-            items: engine.index.items(),
-            bytes: engine.live_bytes(),
-            segments_damaged: findings.segments_damaged,
-            items_dropped: findings.items_dropped,
-            clock_origin_ms: header.clock_origin_ms,
-        };
-        engine.warm = Some(Warm { ledger, recovery, _file: file });
         Ok(engine)
+    }
+
+    /// Begins with what was saved.
+    fn take_over(&self, segments: usize, now: Now) -> Findings {
+        (0..segments).for_each(|id| self.arena.adopt(id as SegmentId, now.clock_ms));
+        self.line_up(segments);
+        self.flush.hold();
+        Findings::default()
     }
 
     fn cold(
@@ -206,12 +240,10 @@ impl SegmentStorageEngine {
         let flush = Flush::resume(ledger.clone(), 0, None, Vec::new());
         let mut engine = Self::build(options, arena, header.secret, flush)
             .map_err(system("have memory beside it"))?;
-        let recovery = Recovery {
-            cold: Some(why),
-            clock_origin_ms: header.clock_origin_ms,
-            ..Recovery::default()
-        };
-        engine.warm = Some(Warm { ledger, recovery, _file: file });
+        let clock_origin_ms = header.clock_origin_ms;
+        let recovery = Recovery { cold: Some(why), clock_origin_ms, ..Recovery::default() };
+        let recovery = Mutex::new(recovery);
+        engine.warm = Some(Warm { ledger, recovery, attach: None, file });
         Ok(engine)
     }
 }
@@ -235,8 +267,12 @@ fn noted(
     if !header.geometry.suits(options.capacity) {
         return Ok(Err(Cold::OtherSize));
     }
-    let Some(segments) = file.segments(header.geometry)? else { return Ok(Err(Cold::Damaged)) };
+    let Some(len) = file.len()? else { return Ok(Err(Cold::Damaged)) };
     let Parts { arena, ledger } = file.map(header.geometry)?;
+    let saved_at = ledger.get(Cell::SavedAt).unwrap_or(0);
+    let is_behind = (layout::segments_at(header.geometry)..len).contains(&saved_at);
+    let saved_at = if is_behind { saved_at } else { 0 };
+    let segments = segments_in(header.geometry, if is_behind { saved_at } else { len });
     if arena.take_table(segments).is_err() {
         return Ok(Err(Cold::Damaged));
     }
@@ -267,6 +303,7 @@ fn noted(
             flush,
             ledger: ledger.clone(),
             was_stopped,
+            saved_at,
             segments,
             sequence: ledger.get(Cell::Sequence).unwrap_or(0).max(flushed),
             now,

@@ -50,8 +50,6 @@ impl SegmentStorageEngine {
     /// at work.
     pub(super) fn recover(&self, segments: usize, now: Now) -> Findings {
         let next = AtomicUsize::new(0);
-        let most = segments.div_ceil(SEGMENTS_PER_THREAD).clamp(1, THREADS_MAX);
-        let threads = thread::available_parallelism().map_or(1, |count| count.get().min(most));
         let walk_some = || {
             let (mut findings, counters) = (Findings::default(), self.new_counters());
             loop {
@@ -63,19 +61,7 @@ impl SegmentStorageEngine {
             }
         };
         let mut all = Findings::default();
-        thread::scope(|scope| {
-            // A thread that the system does not have is no reason to stop.
-            let more = (1..threads)
-                .map_while(|_| thread::Builder::new().spawn_scoped(scope, walk_some).ok())
-                .collect::<Vec<_>>();
-            all.add(walk_some());
-            for thread in more {
-                match thread.join() {
-                    Ok(findings) => all.add(findings),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-        });
+        at_once(segments, walk_some).into_iter().for_each(|findings| all.add(findings));
         self.match_fragments(&mut all);
         self.line_up(segments);
         all
@@ -91,6 +77,7 @@ impl SegmentStorageEngine {
     ) {
         let written = self.arena.segment(id).written.load(Relaxed) as usize;
         self.arena.adopt(id, now.clock_ms);
+        self.arena.segment(id).live.store(0, Relaxed);
         if written == 0 {
             return;
         }
@@ -211,7 +198,7 @@ impl SegmentStorageEngine {
     }
 
     /// Puts the segments that hold something into the queues, and gives back the others' memory.
-    fn line_up(&self, segments: usize) {
+    pub(super) fn line_up(&self, segments: usize) {
         let mut queues: [Vec<(u64, SegmentId)>; QUEUES] = Default::default();
         for id in 0..segments as SegmentId {
             let segment = self.arena.segment(id);
@@ -226,6 +213,23 @@ impl SegmentStorageEngine {
         let queues = queues.map(|queue| queue.into_iter().map(|(_, id)| id).collect());
         self.pool.restore(queues, segments as SegmentId, &self.arena);
     }
+}
+
+/// Does the same on as many threads as so many segments are worth.
+pub fn at_once<T: Send>(segments: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
+    let most = segments.div_ceil(SEGMENTS_PER_THREAD).clamp(1, THREADS_MAX);
+    let threads = thread::available_parallelism().map_or(1, |count| count.get().min(most));
+    thread::scope(|scope| {
+        // A thread that the system does not have is no reason to stop.
+        let more = (1..threads)
+            .map_while(|_| thread::Builder::new().spawn_scoped(scope, &work).ok())
+            .collect::<Vec<_>>();
+        let own = work();
+        let join = |thread: thread::ScopedJoinHandle<'_, T>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        more.into_iter().map(join).chain([own]).collect()
+    })
 }
 
 /// What came of bringing a record back.
