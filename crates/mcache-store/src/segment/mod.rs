@@ -92,6 +92,10 @@ const BASE_DISTANCE: u64 = 1 << 31;
 /// Segments that a store needs to work at all: one to fill, one to empty, one to keep into.
 const SEGMENTS_MIN: usize = 8;
 
+/// log2 of memcached's smallest hash table. It doubles when it has 3 items for 2 of its places, and
+/// never shrinks.
+const HASH_LEVEL_MIN: u64 = 16;
+
 /// The least capacity, in bytes: below it the segments that a store needs do not fit.
 pub const CAPACITY_MIN: u64 = 256 << 10;
 
@@ -128,6 +132,8 @@ pub struct SegmentStorageEngine {
     ages: Ages,
     /// Of upkeep, which one thread does.
     upkeep_counters: Arc<EngineCounters>,
+    /// log2 of the hash table that memcached would have.
+    hash_level: AtomicU64,
     /// The file that the segments lie in, if they do.
     warm: Option<Warm>,
 }
@@ -177,6 +183,7 @@ impl SegmentStorageEngine {
             counters: Mutex::new(vec![upkeep_counters.clone()]),
             ages: Ages::default(),
             upkeep_counters,
+            hash_level: AtomicU64::new(HASH_LEVEL_MIN),
             warm: None,
         };
         engine.balance();
@@ -414,7 +421,7 @@ impl StorageEngine for SegmentStorageEngine {
             Stat::limit_maxbytes => self.capacity.load(Relaxed),
             Stat::bytes => self.live_bytes(),
             Stat::curr_items => self.index.items(),
-            Stat::hash_power_level => u64::from((self.index.bytes() / 64).max(1).ilog2()),
+            Stat::hash_power_level => self.hash_level.load(Relaxed),
             Stat::hash_bytes => self.index.bytes(),
             _ => self.all_counters().iter().map(|counters| counters.general.read(stat)).sum(),
         }

@@ -49,6 +49,9 @@ impl SegmentStorageEngine {
         for region in 0..self.index.regions() {
             while self.index.lock_region(region).shrink(self) {}
         }
+        while self.index.items() > 3 << (self.hash_level.load(Relaxed) - 1) {
+            self.hash_level.fetch_add(1, Relaxed);
+        }
         self.note_progress(now);
         self.mark_flushed();
         self.bury_dead(now, &counters);

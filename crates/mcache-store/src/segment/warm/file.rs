@@ -114,6 +114,7 @@ impl MemoryFile {
         let len = pages.len().min(usize::try_from(about.len()).unwrap_or(usize::MAX));
         file.read_exact_at(&mut pages[..len], 0).map_err(system("read it"))?;
         let found = match Header::read(&pages) {
+            Found::NotOurs if Ledger::is_at(&file, LEDGER_AT) => Found::Damaged,
             Found::NotOurs => return Err(MemoryFileError::NotOurs),
             Found::OtherFormat(format) => return Err(MemoryFileError::OtherFormat(format)),
             found => found,

@@ -38,6 +38,8 @@ pub enum Cell {
     Unix,
     /// Where the index stands that was saved at a clean stop; 0 if none was.
     SavedAt,
+    /// What `hash_power_level` says.
+    HashLevel,
 }
 
 /// A server works with the file, or died with it.
@@ -76,6 +78,17 @@ impl Ledger {
     /// The ledger of a file, whose page is mapped.
     pub fn new(page: Mapping, file: Arc<File>) -> Self {
         Self { page, file }
+    }
+
+    /// Whether a file has a ledger there: known by its state.
+    pub fn is_at(file: &File, at: u64) -> bool {
+        [0, 1].iter().all(|&copy| {
+            let mut word = [0; size_of::<u64>()];
+            let place = at + Self::place(Cell::State, copy) as u64;
+            let is_read = file.read_exact_at(&mut word, place).is_ok();
+            let word = u64::from_le_bytes(word);
+            is_read && [IN_USE, STOPPED].iter().any(|&it| word == Self::word(Cell::State, copy, it))
+        })
     }
 
     /// Begins one that says nothing yet.

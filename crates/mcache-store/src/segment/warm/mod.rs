@@ -18,6 +18,7 @@ mod saved;
 #[allow(unsafe_code)] // walks segments
 mod scan;
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mcache_base::Now;
@@ -158,7 +159,7 @@ impl SegmentStorageEngine {
     /// is at work any more. Without it the next one recovers what is there from the records.
     pub fn close(&self, now: Now) {
         let Some(warm) = self.warm.as_ref().filter(|_| !self.is_unverified()) else { return };
-        warm.ledger.note(self.sequence.last(), now);
+        self.note_progress(now);
         // A volume that is full costs the next process some time, and nothing else.
         if self.save(&warm.file, &warm.ledger).is_ok() {
             warm.ledger.set(Cell::State, STOPPED);
@@ -169,6 +170,7 @@ impl SegmentStorageEngine {
     pub(super) fn note_progress(&self, now: Now) {
         if let Some(warm) = &self.warm {
             warm.ledger.note(self.sequence.last(), now);
+            warm.ledger.set(Cell::HashLevel, self.hash_level.load(Relaxed));
         }
     }
 
@@ -205,7 +207,9 @@ impl SegmentStorageEngine {
         };
         let gap = if was_stopped { 0 } else { SEQUENCE_GAP };
         engine.sequence.resume(sequence.max(findings.sequence).saturating_add(gap));
-        ledger.note(engine.sequence.last(), now);
+        let level = ledger.get(Cell::HashLevel).filter(|level| *level < u64::from(u32::BITS));
+        engine.hash_level.fetch_max(level.unwrap_or(0), Relaxed);
+        engine.note_progress(now);
         engine.note_recovery(&findings);
         engine.give_way(now, &engine.upkeep_counters); // the limit may be lower than it was
         Ok(engine)
