@@ -79,7 +79,7 @@ const PROGRAMS: &[Program] = &[
     Program {
         name: "warm",
         arguments: "[--items N] [--value BYTES] [--mb N] [--kills N] [--stops N] \
-                    [--seconds N] [--server PATH] [--file PATH]",
+                    [--ms N] [--server PATH] [--file PATH]",
         about: "a server with a memory file, killed under load and stopped: what comes back, when",
         run: warm::run,
     },

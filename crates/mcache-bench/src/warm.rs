@@ -2,7 +2,7 @@
 //! one answers, and whether it has what it should.
 //!
 //! `warm [--server PATH] [--file PATH] [--items N] [--value BYTES] [--mb N] [--kills N]
-//! [--stops N] [--seconds N]`: the file is made anew, and gone at the end. A key is settled if its
+//! [--stops N] [--ms N]`: the file is made anew, and gone at the end. A key is settled if its
 //! last change was answered; its value says which change that was.
 
 use std::fs;
@@ -66,7 +66,7 @@ struct Found {
 /// Runs the program.
 pub fn run(words: &[String]) -> Result<(), String> {
     let names =
-        ["--server", "--file", "--items", "--value", "--mb", "--kills", "--stops", "--seconds"];
+        ["--server", "--file", "--items", "--value", "--mb", "--kills", "--stops", "--ms"];
     let arguments = Arguments::parse(words, &names)?;
     let beside = || Ok(std::env::current_exe()?.with_file_name("mcache"));
     let server = match arguments.value("--server") {
@@ -76,17 +76,17 @@ pub fn run(words: &[String]) -> Result<(), String> {
     let file = arguments.value("--file").unwrap_or("/dev/shm/mcache-bench-warm").into();
     let (items, value) =
         (arguments.number("--items", 200_000)?, arguments.number("--value", 1000)?);
-    let fits = items * (value as u64 + 100) / 10 * 12 >> 20;
+    let fits = (items * (value as u64 + 100) / 10 * 12) >> 20;
     let plan =
         Plan { server, file, items, value, megabytes: arguments.number("--mb", fits.max(64))? };
     let (kills, stops) = (arguments.number("--kills", 2)?, arguments.number("--stops", 2)?);
-    let seconds = Duration::from_secs(arguments.number("--seconds", 2)?);
-    let result = all(&plan, kills, stops, seconds).map_err(|error| error.to_string());
+    let load = Duration::from_millis(arguments.number("--ms", 2000)?);
+    let result = all(&plan, kills, stops, load).map_err(|error| error.to_string());
     let _ = fs::remove_file(&plan.file);
     result
 }
 
-fn all(plan: &Plan, kills: u64, stops: u64, seconds: Duration) -> io::Result<()> {
+fn all(plan: &Plan, kills: u64, stops: u64, load: Duration) -> io::Result<()> {
     let _ = fs::remove_file(&plan.file);
     let known: Vec<Known> = (0..plan.items).map(|_| Known::default()).collect();
     let Plan { items, value, megabytes, .. } = plan;
@@ -95,7 +95,7 @@ fn all(plan: &Plan, kills: u64, stops: u64, seconds: Duration) -> io::Result<()>
     fill(plan, &server, &known)?;
     let mut wrong = 0;
     for round in 0..kills {
-        let changes = write_until_killed(plan, &mut server, &known, seconds, round)?;
+        let changes = write_until_killed(plan, &mut server, &known, load, round)?;
         let began = Instant::now();
         server = Running::start(plan)?;
         server.first_answer()?;
@@ -195,7 +195,7 @@ fn write_until_killed(
     plan: &Plan,
     server: &mut Running,
     known: &[Known],
-    seconds: Duration,
+    load: Duration,
     round: u64,
 ) -> io::Result<u64> {
     let changes = AtomicU64::new(0);
@@ -228,7 +228,7 @@ fn write_until_killed(
             let write = &write;
             scope.spawn(move || write(writer)); // it ends with the server
         }
-        std::thread::sleep(seconds);
+        std::thread::sleep(load);
         server.child.kill()?;
         server.child.wait()
     })?;

@@ -285,6 +285,12 @@ impl<'m> Record<'m> {
         self.checksum() == checksum & CHECKSUM
     }
 
+    /// Whether the expiry, if it has one, is as it was set.
+    pub fn has_whole_expiry(&self) -> bool {
+        let is_whole = |packed| pack_expiry(unpack_expiry(packed)) == packed;
+        self.word & HAS_EXPIRY == 0 || is_whole(self.expiry_cell().load(Relaxed))
+    }
+
     /// The entries of the list of fragments: location and length of each.
     pub fn fragments(&self) -> impl Iterator<Item = (u32, usize)> + 'm {
         self.inline().as_chunks::<FRAGMENT_ENTRY>().0.iter().map(|&[a, b, c, d, e, f, g, h]| {
@@ -378,21 +384,31 @@ pub fn fragment_checksum(owner: u64, data: &[u8]) -> u32 {
     checksum::append(checksum::append(0, &owner.to_le_bytes()), data)
 }
 
+/// Bits of an expiry's cell that are the time and its kind; the others are a check of it, as the cell
+/// is not under the record's checksum.
+pub const TIME: u64 = (1 << 48) - 1;
+
+/// The latest time that a cell can say.
+const TIME_MAX: u64 = (TIME >> 1) - 1;
+
 /// An expiry in a cell: even for the cache's clock, odd for Unix time, all ones for never.
+#[inline]
 pub fn pack_expiry(expiry: Expiry) -> u64 {
-    match expiry {
-        Expiry::Never => u64::MAX,
-        Expiry::Clock(deadline_ms) => deadline_ms.min(u64::MAX >> 2) << 1,
-        Expiry::Unix(deadline) => deadline.min(u64::MAX >> 2) << 1 | 1,
-    }
+    let time = match expiry {
+        Expiry::Never => TIME,
+        Expiry::Clock(deadline_ms) => deadline_ms.min(TIME_MAX) << 1,
+        Expiry::Unix(deadline) => deadline.min(TIME_MAX) << 1 | 1,
+    };
+    time | time.wrapping_mul(0x9e37_79b9_7f4a_7c15) & !TIME
 }
 
 /// The expiry that a cell holds.
+#[inline]
 pub fn unpack_expiry(packed: u64) -> Expiry {
-    match packed {
-        u64::MAX => Expiry::Never,
-        _ if packed & 1 == 0 => Expiry::Clock(packed >> 1),
-        _ => Expiry::Unix(packed >> 1),
+    match packed & TIME {
+        TIME => Expiry::Never,
+        time if time & 1 == 0 => Expiry::Clock(time >> 1),
+        time => Expiry::Unix(time >> 1),
     }
 }
 
@@ -518,6 +534,25 @@ mod tests {
         record().note_fetch(later);
         assert!(record().is_dead(), "a fetch does not bring it back");
         assert!(record().is_intact(0));
+    }
+
+    #[test]
+    fn an_expiry_is_what_was_set_or_known_to_be_damaged() {
+        for (expiry, read) in [
+            (Expiry::Never, Expiry::Never),
+            (Expiry::PAST, Expiry::PAST),
+            (Expiry::Clock(123_456_789), Expiry::Clock(123_456_789)),
+            (Expiry::Unix(1_900_000_000), Expiry::Unix(1_900_000_000)),
+            (Expiry::Clock(u64::MAX), Expiry::Clock(TIME_MAX)),
+            (Expiry::Unix(u64::MAX), Expiry::Unix(TIME_MAX)),
+        ] {
+            let packed = pack_expiry(expiry);
+            assert_eq!(unpack_expiry(packed), read);
+            for bit in 0..64 {
+                let damaged = packed ^ 1 << bit;
+                assert_ne!(pack_expiry(unpack_expiry(damaged)), damaged, "{expiry:?} {bit}");
+            }
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //!
 //! Where anything is damaged, all is recovered from the records, as after a kill.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize};
 use std::sync::{Mutex, PoisonError};
@@ -119,7 +120,8 @@ impl SegmentStorageEngine {
         };
         let claimed = state.compare_exchange(UNKNOWN, BEING_VERIFIED, Acquire, Acquire);
         match claimed {
-            Ok(_) if self.is_whole(id) => {
+            // A thread that dies here must not leave the others waiting.
+            Ok(_) if catch_unwind(AssertUnwindSafe(|| self.is_whole(id))).unwrap_or(false) => {
                 state.store(WHOLE, Release);
                 if attach.left.fetch_sub(1, AcqRel) == 1 {
                     self.end(attach);
@@ -146,16 +148,17 @@ impl SegmentStorageEngine {
         if self.arena.take(id).is_err() {
             return false;
         }
-        let mut found = 0;
+        let (mut found, mut expiries) = (0, true);
         // SAFETY: nobody writes to a segment that is not verified, and it has memory.
         let walked = unsafe {
             scan::walk(&self.arena, id, written, |_, record| {
                 if !record.is_dead() {
                     found += self.arena.rounded(record.size()) as u32;
+                    expiries &= record.has_whole_expiry();
                 }
             })
         };
-        !walked.damaged && walked.written == written && found == live
+        !walked.damaged && walked.written == written && found == live && expiries
     }
 
     fn end(&self, attach: &Attach) {

@@ -15,7 +15,7 @@ use mcache_base::{Expiry, Now};
 
 use super::super::checksum;
 use super::super::memory::{Mapping, PAGE};
-use super::super::record::{pack_expiry, unpack_expiry};
+use super::super::record::{TIME, pack_expiry, unpack_expiry};
 use super::layout::GROUPS_AT;
 use crate::flush::FlushLog;
 
@@ -183,7 +183,7 @@ impl FlushLog for Ledger {
     }
 
     fn order_pending(&self, moment: Option<Expiry>) {
-        self.set(Cell::Pending, moment.map_or(NUMBER_MAX, pack_expiry));
+        self.set(Cell::Pending, moment.map_or(NUMBER_MAX, |it| pack_expiry(it) & TIME));
     }
 
     fn write_group(&self, number: usize, prefix: &[u8], cutoff: u64) -> io::Result<()> {

@@ -120,6 +120,11 @@ impl SegmentStorageEngine {
         if !is_alive {
             return;
         }
+        if !record.has_whole_expiry() {
+            record.kill();
+            findings.items_dropped += 1;
+            return;
+        }
         if self.death(location, record, now).is_some() {
             record.kill();
             return;
