@@ -65,8 +65,7 @@ struct Found {
 
 /// Runs the program.
 pub fn run(words: &[String]) -> Result<(), String> {
-    let names =
-        ["--server", "--file", "--items", "--value", "--mb", "--kills", "--stops", "--ms"];
+    let names = ["--server", "--file", "--items", "--value", "--mb", "--kills", "--stops", "--ms"];
     let arguments = Arguments::parse(words, &names)?;
     let beside = || Ok(std::env::current_exe()?.with_file_name("mcache"));
     let server = match arguments.value("--server") {

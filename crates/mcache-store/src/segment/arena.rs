@@ -181,17 +181,12 @@ impl Arena {
         (0..segments).step_by(PAGE / size_of::<Segment>()).try_for_each(|id| self.table.take(id))
     }
 
-    /// Segments from here on were never taken.
-    pub fn used(&self) -> usize {
-        self.used.load(Relaxed) as usize
-    }
-
     /// What the table says of a segment that nobody is at work in, as bytes.
-    pub fn row(&self, id: SegmentId) -> [u8; 32] {
+    pub fn row(&self, id: SegmentId) -> [u8; 24] {
         let segment = self.segment(id);
-        let mut row = [0; 32];
+        let mut row = [0; 24];
         let numbers = [segment.base.load(Relaxed), segment.born.load(Relaxed)];
-        let halves = [&segment.written, &segment.live, &segment.queue];
+        let halves = [&segment.written, &segment.queue];
         let halves = halves.map(|cell| cell.load(Relaxed).to_le_bytes());
         let numbers = numbers.map(u64::to_le_bytes);
         let bytes = numbers.iter().flatten().chain(halves.iter().flatten());

@@ -362,14 +362,14 @@ impl SegmentStorageEngine {
     #[cold]
     fn look_up(&self, now: Now) {
         self.wait_until_verified();
-        self.flush.ripen(|| self.sequence.last(), now);
+        self.flush.ripen(|| self.sequence.cut(), now);
     }
 
     /// As [`Self::look_up`], for one that fetches a key's item.
     #[cold]
     fn look_up_for(&self, key: Key<'_>, now: Now) {
         self.verify_for(key);
-        self.flush.ripen(|| self.sequence.last(), now);
+        self.flush.ripen(|| self.sequence.cut(), now);
     }
 
     /// The base for a segment that is opened now.

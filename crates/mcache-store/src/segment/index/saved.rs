@@ -13,7 +13,7 @@ impl Locked<'_> {
     pub fn save(&self, to: &mut Vec<u8>) {
         let region = self.region();
         let high = region.high.load(Relaxed);
-        for number in [region.low.load(Relaxed), high, region.items.load(Relaxed)] {
+        for number in [region.low.load(Relaxed), high, region.writer.items.load(Relaxed)] {
             to.extend_from_slice(&number.to_le_bytes());
         }
         to.extend_from_slice(&u32::from(region.shrinking.load(Relaxed)).to_le_bytes());
@@ -41,7 +41,7 @@ impl Locked<'_> {
         region.low.store(BUCKETS_MIN, Relaxed);
         region.high.store(BUCKETS_MIN, Relaxed);
         region.border.store(0, Relaxed);
-        region.items.store(0, Relaxed);
+        region.writer.items.store(0, Relaxed);
         region.shrinking.store(false, Relaxed);
     }
 
@@ -71,7 +71,7 @@ impl Locked<'_> {
         for (bucket, bytes) in (self.base()..).zip(buckets) {
             filled += self.bucket(bucket).load(bytes, end)?;
         }
-        region.items.store(filled, Relaxed);
+        region.writer.items.store(filled, Relaxed);
         (filled == items).then_some(())
     }
 }

@@ -140,7 +140,7 @@ impl SegmentStorageEngine {
     /// Whether a segment's records are whole, and those that are alive as many as they were.
     fn is_whole(&self, id: SegmentId) -> bool {
         let segment = self.arena.segment(id);
-        let live = segment.live.load(Relaxed);
+        let live = self.live().of(id);
         if live == 0 {
             return true; // it was given back
         }
@@ -153,7 +153,7 @@ impl SegmentStorageEngine {
         let walked = unsafe {
             scan::walk(&self.arena, id, written, |_, record| {
                 if !record.is_dead() {
-                    found += self.arena.rounded(record.size()) as u32;
+                    found += self.arena.rounded(record.size());
                     expiries &= record.has_whole_expiry();
                 }
             })
@@ -187,7 +187,7 @@ impl SegmentStorageEngine {
         if let Some(warm) = &self.warm {
             let mut recovery = warm.recovery.lock().unwrap_or_else(PoisonError::into_inner);
             recovery.items = self.index.items();
-            recovery.bytes = self.arena.live();
+            recovery.bytes = self.live_bytes();
             recovery.segments_damaged = findings.segments_damaged;
             recovery.items_dropped = findings.items_dropped;
         }

@@ -77,7 +77,7 @@ impl SegmentStorageEngine {
     ) {
         let written = self.arena.segment(id).written.load(Relaxed) as usize;
         self.arena.adopt(id, now.clock_ms);
-        self.arena.segment(id).live.store(0, Relaxed);
+        self.live.begin(&self.arena, id);
         if written == 0 {
             return;
         }
@@ -207,7 +207,7 @@ impl SegmentStorageEngine {
         let mut queues: [Vec<(u64, SegmentId)>; QUEUES] = Default::default();
         for id in 0..segments as SegmentId {
             let segment = self.arena.segment(id);
-            if segment.live.load(Relaxed) > 0 {
+            if self.live().of(id) > 0 {
                 let queue = segment.queue.load(Relaxed) as usize;
                 queues[queue].push((segment.born.load(Relaxed), id));
             }

@@ -6,10 +6,12 @@
 
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering::Relaxed;
 
 use mcache_base::{ClassStat, slab_class};
 
 use super::super::SegmentStorageEngine;
+use super::super::arena::SegmentId;
 use super::super::checksum;
 use super::file::MemoryFile;
 use super::ledger::{Cell, Ledger};
@@ -37,12 +39,15 @@ impl SegmentStorageEngine {
             at += (HEAD + bytes.len()) as u64;
             io::Result::Ok(())
         };
-        write(&self.facts(self.arena.used()))?;
+        write(&self.facts(self.arena.used() as usize))?;
         let mut gauges = Vec::new();
         for (class, stat) in each_gauge() {
             gauges.extend_from_slice(&self.class_stat(class, stat).to_le_bytes());
         }
         write(&gauges)?;
+        let counts = self.live();
+        let counts = (0..self.arena.used()).map(|id| counts.of(id) as u32);
+        write(&counts.flat_map(u32::to_le_bytes).collect::<Vec<_>>())?;
         let mut bytes = Vec::new();
         for region in 0..self.index.regions() {
             bytes.clear();
@@ -76,10 +81,13 @@ impl SegmentStorageEngine {
             (checksum::append(0, &bytes) == u32::from_le_bytes([e, f, g, h])).then_some(bytes)
         };
         (read()? == self.facts(segments)).then_some(())?;
-        let gauges = read()?;
+        let (gauges, counts) = (read()?, read()?);
         let end = self.arena.location(segments * self.arena.segment_size());
         for region in 0..self.index.regions() {
             self.index.lock_region(region).load(&read()?, end).then_some(())?;
+        }
+        for (id, bytes) in (0..).zip(counts.as_chunks::<4>().0.iter().take(segments)) {
+            self.arena.segment(id).live.store(u32::from_le_bytes(*bytes), Relaxed);
         }
         let (gauges, _) = gauges.as_chunks::<8>();
         for ((class, stat), bytes) in each_gauge().zip(gauges) {
@@ -92,7 +100,7 @@ impl SegmentStorageEngine {
     fn facts(&self, segments: usize) -> Vec<u8> {
         let numbers = [self.index.regions() as u64, segments as u64];
         let ids = 0..segments;
-        let table = ids.fold(0, |sum, id| checksum::append(sum, &self.arena.row(id as u32)));
+        let table = ids.fold(0, |sum, id| checksum::append(sum, &self.arena.row(id as SegmentId)));
         let numbers = numbers.into_iter().chain([u64::from(table)]);
         numbers.flat_map(u64::to_le_bytes).collect()
     }
