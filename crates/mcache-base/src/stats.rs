@@ -197,8 +197,8 @@ stats! {
     threads: Gauge from Host;
     /// Times that a connection used up its requests per turn.
     conn_yields: Counter from Worker;
-    /// log2 of the hash table that memcached would have for the most items that there were; mcache's
-    /// own index is `hash_bytes`.
+    /// log2 of the hash table that memcached would have for the most items that there were;
+    /// mcache's own index is `hash_bytes`.
     hash_power_level: Gauge from Engine;
     /// Bytes of the index.
     hash_bytes: Gauge from Engine;

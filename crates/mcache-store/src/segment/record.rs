@@ -384,8 +384,8 @@ pub fn fragment_checksum(owner: u64, data: &[u8]) -> u32 {
     checksum::append(checksum::append(0, &owner.to_le_bytes()), data)
 }
 
-/// Bits of an expiry's cell that are the time and its kind; the others are a check of it, as the cell
-/// is not under the record's checksum.
+/// Bits of an expiry's cell that are the time and its kind; the others are a check of it, as the
+/// cell is not under the record's checksum.
 pub const TIME: u64 = (1 << 48) - 1;
 
 /// The latest time that a cell can say.
