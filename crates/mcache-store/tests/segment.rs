@@ -488,6 +488,28 @@ fn commit(bench: &Bench<SegmentStorageEngine>, key: &str, value: Staged) -> Stor
     bench.with(|access| access.commit(access.key(key.as_bytes()), &store, value, NOW))
 }
 
+#[test]
+fn a_value_that_never_ends_takes_no_memory_beyond_the_limit_where_nothing_is_evicted() {
+    const CAPACITY: u64 = 32 << 20;
+    let options =
+        EngineOptions { evict: false, item_size: SizeLimit::Value(0), ..options(CAPACITY) };
+    let bench = Bench::new(SegmentStorageEngine::new(&options).unwrap());
+    let value = "v".repeat(4_000);
+    let kept =
+        (0..).take_while(|number| is_stored(bench.set(&format!("k{number}"), &value))).count();
+    let mut arriving = arrive(&bench, "long", 16 << 20);
+    while arriving.missing() > 1 {
+        arriving.fill(&[b'l'; 1000][..(arriving.missing() - 1).min(1000)]);
+        let staged = bench.engine.figures().into_iter().find(|it| it.0 == "staged_bytes").unwrap();
+        assert!(staged.1 <= (4 << 20) + (64 << 10), "{} bytes wait", staged.1);
+    }
+    arriving.fill(b"l");
+    assert_eq!(commit(&bench, "long", arriving), Stored::Refused(Refusal::NoMemory));
+    for number in 0..kept {
+        assert_eq!(bench.peek(&format!("k{number}"), NOW).as_deref(), Some(value.as_str()));
+    }
+}
+
 /// Items, index and values that are arriving stay within the limit, but for a few segments that
 /// are emptied and not yet free.
 fn is_within_limit(engine: &SegmentStorageEngine) -> bool {

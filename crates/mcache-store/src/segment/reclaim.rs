@@ -141,18 +141,20 @@ impl SegmentStorageEngine {
     }
 
     /// Empties segments until no more have memory than may, now that values which are arriving
-    /// take some. What other threads still look at is left to upkeep.
+    /// take some. What other threads still look at is left to upkeep. Returns how many are over.
     #[cold]
-    pub(super) fn give_way(&self, now: Now, counters: &EngineCounters) {
+    pub(super) fn give_way(&self, now: Now, counters: &EngineCounters) -> usize {
         self.balance();
-        let excess = self.pool.trim(&self.arena, &self.epochs);
+        let mut excess = self.pool.trim(&self.arena, &self.epochs);
         // Emptying one may take the room of another for what it keeps.
         for _ in 0..excess * WAYS_MAX {
             let made = self.empty_one(&mut self.reclaimer(), Judge::Policy, now, counters);
-            if made != Made::Room || self.pool.trim(&self.arena, &self.epochs) == 0 {
+            excess = self.pool.trim(&self.arena, &self.epochs);
+            if made != Made::Room || excess == 0 {
                 break;
             }
         }
+        excess
     }
 
     /// Empties one segment, whether or not there is room.

@@ -255,7 +255,11 @@ impl Reservation for Staged {
         if self.take(&bytes[..taken])
             && let Some(Room { engine, counters, now }) = &self.room
         {
-            engine.give_way(*now, counters);
+            let excess = engine.give_way(*now, counters);
+            // Nothing makes room where nothing is evicted: no value waits beyond the limit.
+            if excess > 0 && !engine.evict && self.staging.held() > STAGED_MIN {
+                drop(self.arriving.pieces().take());
+            }
         }
         taken
     }
