@@ -5,6 +5,7 @@
 mod common;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
+use common::Conversation;
 use libfuzzer_sys::fuzz_target;
 
 const KEYS: &[&[u8]] = &[b"a", b"b", b"a\r\nb", b"", &[b'k'; 250], &[b'k'; 251]];
@@ -13,20 +14,9 @@ fuzz_target!(|conversation: Conversation| {
     common::engines_agree(&conversation.bytes, conversation.cut);
 });
 
-#[derive(Debug)]
-struct Conversation {
-    bytes: Vec<u8>,
-    cut: usize,
-}
-
 impl<'b> Arbitrary<'b> for Conversation {
     fn arbitrary(source: &mut Unstructured<'b>) -> Result<Self> {
-        let cut = usize::from(source.arbitrary::<u8>()?);
-        let mut bytes = Vec::new();
-        while !source.is_empty() && bytes.len() < 4000 {
-            frame(source, &mut bytes)?;
-        }
-        Ok(Self { bytes, cut })
+        Self::of(source, frame)
     }
 }
 

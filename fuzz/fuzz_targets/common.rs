@@ -2,10 +2,36 @@
 
 use std::time::Duration;
 
+use arbitrary::{Result, Unstructured};
 use mcache_conformance::{Connection, House, Received, Started, memory_houses};
 
 /// Commands, of each protocol, whose answers are an engine's own.
 const OWN: &[&[u8]] = &[b"stats", b"crawler", b"watch", b"me ", b"\x80\x10"];
+
+/// Bytes of a conversation that were put together, when they are as long as this.
+const BYTES_MAX: usize = 4000;
+
+/// Requests, and the length of the pieces in which they are sent; 0 for one.
+#[derive(Debug)]
+pub struct Conversation {
+    pub bytes: Vec<u8>,
+    pub cut: usize,
+}
+
+impl Conversation {
+    /// Requests that `push` puts together, one after the other.
+    pub fn of<'b>(
+        source: &mut Unstructured<'b>,
+        push: fn(&mut Unstructured<'b>, &mut Vec<u8>) -> Result<()>,
+    ) -> Result<Self> {
+        let cut = usize::from(source.arbitrary::<u8>()?);
+        let mut bytes = Vec::new();
+        while !source.is_empty() && bytes.len() < BYTES_MAX {
+            push(source, &mut bytes)?;
+        }
+        Ok(Self { bytes, cut })
+    }
+}
 
 /// The same bytes, cut into the same pieces, get the same answers of both engines; what tells of
 /// the engine itself (reports, walks over the items) only must not break anything.

@@ -5,6 +5,7 @@
 mod common;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
+use common::Conversation;
 use libfuzzer_sys::fuzz_target;
 
 const KEYS: &[&str] = &["a", "b", "Zm9v", "YQ0KYg==", "key", ""];
@@ -14,20 +15,9 @@ fuzz_target!(|conversation: Conversation| {
     common::engines_agree(&conversation.bytes, conversation.cut);
 });
 
-#[derive(Debug)]
-struct Conversation {
-    bytes: Vec<u8>,
-    cut: usize,
-}
-
 impl<'b> Arbitrary<'b> for Conversation {
     fn arbitrary(source: &mut Unstructured<'b>) -> Result<Self> {
-        let cut = usize::from(source.arbitrary::<u8>()?);
-        let mut bytes = Vec::new();
-        while !source.is_empty() && bytes.len() < 4000 {
-            command(source, &mut bytes)?;
-        }
-        Ok(Self { bytes, cut })
+        Self::of(source, command)
     }
 }
 

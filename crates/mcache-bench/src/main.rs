@@ -13,6 +13,7 @@ mod load;
 mod memory;
 mod numbers;
 mod replay;
+mod resident;
 mod siege;
 mod store;
 mod trace;

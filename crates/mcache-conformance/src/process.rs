@@ -312,6 +312,15 @@ struct Stream {
     received: Receiver<Vec<u8>>,
 }
 
+/// What a connection's reading thread has told since it was asked last.
+pub(crate) fn heard(received: &Receiver<Vec<u8>>, patience: Duration) -> Received {
+    match received.recv_timeout(patience) {
+        Ok(bytes) => Received::Bytes(bytes),
+        Err(RecvTimeoutError::Disconnected) => Received::Closed,
+        Err(RecvTimeoutError::Timeout) => Received::Silence,
+    }
+}
+
 /// Reads all the time, so that a server with much to say never waits for a client that is
 /// still sending. The channel's end is the connection's.
 fn drain(mut socket: Socket) -> Receiver<Vec<u8>> {
@@ -340,11 +349,7 @@ impl Connection for Stream {
     }
 
     fn receive(&mut self, patience: Duration) -> Received {
-        match self.received.recv_timeout(patience) {
-            Ok(bytes) => Received::Bytes(bytes),
-            Err(RecvTimeoutError::Disconnected) => Received::Closed,
-            Err(RecvTimeoutError::Timeout) => Received::Silence,
-        }
+        heard(&self.received, patience)
     }
 }
 

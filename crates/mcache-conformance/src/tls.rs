@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
 
 use crate::house::{Connection, Received};
+use crate::process::heard;
 
 /// A file of certificates: `ca`, `server`, `renewed`, `client` or `stranger`.
 pub fn file(name: &str) -> PathBuf {
@@ -156,11 +157,7 @@ impl Connection for Stream {
     }
 
     fn receive(&mut self, patience: Duration) -> Received {
-        match self.received.recv_timeout(patience) {
-            Ok(bytes) => Received::Bytes(bytes),
-            Err(RecvTimeoutError::Disconnected) => Received::Closed,
-            Err(RecvTimeoutError::Timeout) => Received::Silence,
-        }
+        heard(&self.received, patience)
     }
 }
 

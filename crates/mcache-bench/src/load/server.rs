@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::workloads::Row;
+use crate::resident::resident;
 
 /// Longer than any server takes to start.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -92,10 +93,7 @@ impl Server {
 
     /// Its resident memory, in bytes.
     pub fn resident(&self) -> io::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        kilobytes.map(|it| it * 1024).ok_or_else(|| io::Error::other("no VmRSS"))
+        resident(&self.child)
     }
 }
 

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::resident;
+
 /// Longer than any server takes to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -105,19 +107,12 @@ impl Process {
 
     /// Its resident memory, in bytes.
     pub fn resident(&self) -> io::Result<u64> {
-        self.status("VmRSS:")
+        resident::resident(&self.child)
     }
 
     /// The most that it ever was.
     pub fn peak(&self) -> io::Result<u64> {
-        self.status("VmHWM:")
-    }
-
-    fn status(&self, name: &str) -> io::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        kilobytes.map(|it| it * 1024).ok_or_else(|| io::Error::other(format!("no {name}")))
+        resident::peak(&self.child)
     }
 
     fn read_line(&mut self) -> io::Result<&str> {

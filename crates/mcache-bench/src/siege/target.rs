@@ -1,11 +1,12 @@
 //! A server that was started to be besieged.
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::resident::resident;
 
 /// Longer than any server takes to start.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,10 +44,7 @@ impl Target {
 
     /// Its resident memory, in bytes.
     pub fn resident(&self) -> io::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        kilobytes.map(|it| it * 1024).ok_or_else(|| io::Error::other("no VmRSS"))
+        resident(&self.child)
     }
 }
 
