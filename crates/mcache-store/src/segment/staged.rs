@@ -74,7 +74,12 @@ impl Staging {
 
     /// Bytes that segments do without: those that have come, or those that came lately.
     pub(super) fn charged(&self) -> u64 {
-        self.held().max(self.lately.load(Relaxed).min(self.standing_max.load(Relaxed)))
+        self.held().max(self.standing())
+    }
+
+    /// Bytes that stay charged, held or not.
+    fn standing(&self) -> u64 {
+        self.lately.load(Relaxed).min(self.standing_max.load(Relaxed))
     }
 
     /// Forgets half of what was held lately, and gives pieces back that are spare then. Called
@@ -88,7 +93,7 @@ impl Staging {
 
     /// Empty pieces that are kept: what is charged is there, held or not.
     fn spare_max(&self) -> usize {
-        ((self.charged() - self.held().min(self.charged())) as usize / PIECE).max(SPARE_MIN)
+        (self.standing().saturating_sub(self.held()) as usize / PIECE).max(SPARE_MIN)
     }
 
     /// Bytes that have come.
