@@ -15,6 +15,7 @@ mod mailbox;
 pub mod network;
 pub mod options;
 mod outputs;
+pub mod passwd;
 pub mod privileges;
 mod roster;
 pub mod server;

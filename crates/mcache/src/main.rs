@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use mcache::{Failure, Habits, Invocation, Server, ServerOptions, Settings};
-use mcache::{daemon, logging, lower, privileges, settings::Engine, signals::Caught, warm};
+use mcache::{daemon, logging, lower, passwd, privileges, settings::Engine, signals::Caught, warm};
 use mcache_base::{Now, Stat};
 use mcache_net::Listeners;
 use mcache_store::{SegmentStorageEngine, SimpleStorageEngine, StorageEngine};
@@ -25,6 +25,12 @@ fn main() -> ExitCode {
 }
 
 fn run(habits: Habits, arguments: Vec<OsString>) -> Result<(), Failure> {
+    if let [command, rest @ ..] = &*arguments
+        && habits == Habits::Mcache
+        && command == passwd::COMMAND
+    {
+        return passwd::run(rest);
+    }
     let settings = match Settings::from_command_line(habits, arguments.clone())? {
         Invocation::Serve(settings) => settings,
         Invocation::Print(text) => {

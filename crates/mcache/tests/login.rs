@@ -4,7 +4,10 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use mcache_conformance::{Program, Serving, Transport};
 
@@ -169,6 +172,71 @@ fn failures_are_told_one_after_the_other() {
         client.ask(b"", b"CLIENT_ERROR authentication failure\r\n");
     }
     assert!(begin.elapsed() >= Duration::from_millis(5) * CLIENTS);
+}
+
+fn passwd(name: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mcache"));
+    command.args(["passwd", name]).stdout(Stdio::piped());
+    command
+}
+
+#[test]
+fn passwd_writes_lines_of_the_file_of_users() {
+    let hashed = |name: &str, input: &[u8]| {
+        let mut child = passwd(name).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // It may have ended without having read it.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        child.wait_with_output().unwrap()
+    };
+    let lines = [hashed("foo", b"s3cret: word\r\nmore\n"), hashed("bar", b"x")];
+    let text: String = lines.map(|it| String::from_utf8(it.stdout).unwrap()).concat();
+    assert!(!text.contains("s3cret"), "{text}");
+    let users = Users::new("passwd", &text);
+    let serving = serve(&["-Y"], &users);
+    let mut client = Client::connect(&serving);
+    client.ask(b"set k 0 0 5\r\nfoo x\r\n", b"CLIENT_ERROR authentication failure\r\n");
+    client.ask(b"set k 0 0 16\r\nfoo s3cret: word\r\n", b"STORED\r\n");
+    Client::connect(&serving).ask(b"set k 0 0 5\r\nbar x\r\n", b"STORED\r\n");
+
+    let long = [b'x'; 20_000];
+    for (name, input) in [
+        ("", &b"x"[..]),
+        ("a:b", b"x"),
+        ("a b", b"x"),
+        ("foo", b""),
+        ("foo", b"\r\n"),
+        ("foo", &long),
+    ] {
+        let refused = hashed(name, input);
+        assert_eq!(refused.status.code(), Some(64), "{name:?}");
+        assert!(refused.stdout.is_empty() && !refused.stderr.is_empty(), "{name:?}");
+    }
+}
+
+#[test]
+fn a_password_that_is_typed_does_not_show() {
+    for (second, good) in [("s3cret", true), ("s3cret\x03", false), ("other", false)] {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+        let side = || fs::File::options().read(true).write(true).open(&name).unwrap();
+        let child = passwd("foo").stdin(side()).stderr(side()).spawn().unwrap();
+        let mut terminal = fs::File::from(terminal);
+        let mut shown = String::new();
+        for (prompt, typed) in [("Password: ", "s3cret"), ("Again: ", second)] {
+            while !shown.ends_with(prompt) {
+                let mut bytes = [0; 64];
+                let count = terminal.read(&mut bytes).unwrap();
+                shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            }
+            terminal.write_all(format!("{typed}\n").as_bytes()).unwrap();
+        }
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.success(), good, "{second:?}");
+        assert_eq!(output.stdout.starts_with(b"foo:$argon2id$"), good, "{second:?}");
+        assert!(!shown.contains("s3cret"), "{shown:?}");
+    }
 }
 
 /// 57934a1d0: logins while the file was read again.

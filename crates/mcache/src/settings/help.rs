@@ -5,6 +5,8 @@ use std::fmt::Write;
 use mcache_base::MEMCACHED_LEVEL;
 use mcache_store::eviction::POLICIES;
 
+use crate::passwd;
+
 use super::{Habits, SETTINGS, Setting, Spelling};
 
 const WIDTH: usize = 80;
@@ -41,7 +43,11 @@ pub fn text(habits: Habits) -> String {
         Habits::Memcached => "memcached",
     };
     let mut out = version(habits);
-    let _ = writeln!(out, "usage: {program} [OPTION]... [ADDRESS:PORT]...\n");
+    let _ = writeln!(out, "usage: {program} [OPTION]... [ADDRESS:PORT]...");
+    if habits == Habits::Mcache {
+        let _ = writeln!(out, "       {program} {}", passwd::USAGE);
+    }
+    out.push('\n');
     for setting in SETTINGS.iter().filter(|setting| setting.no_effect.is_none()) {
         describe(setting, habits, &mut out);
     }

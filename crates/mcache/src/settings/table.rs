@@ -191,7 +191,8 @@ settings! {
 
     /// Peers have to log in, by the text protocol: a set of any key whose value is a name, a space
     /// and a password. Who may stands in this file, `name:password` or `name:$argon2id$...` on each
-    /// line; SIGHUP has it read again. No other protocol is spoken.
+    /// line, as `mcache passwd NAME` writes it; SIGHUP has it read again. No other protocol is
+    /// spoken.
     auth_file: Option<PathBuf> = None, None => show::path_or_no;
         ["-Y" "--auth-file"] "FILE" => read::path;
         stat "auth_enabled_ascii";
