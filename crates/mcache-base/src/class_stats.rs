@@ -92,6 +92,18 @@ class_stats! {
     age: Gauge;
 }
 
+impl ClassStat {
+    /// What all threads' parts come to. While threads are at work, who reads one after the other
+    /// may meet an item's leaving without its coming: less than none is none.
+    pub fn sum(self, parts: impl IntoIterator<Item = u64>) -> u64 {
+        let sum = parts.into_iter().fold(0, u64::wrapping_add);
+        match self.kind() {
+            Kind::Gauge => sum.cast_signed().max(0).cast_unsigned(),
+            _ => sum,
+        }
+    }
+}
+
 /// One class's counters.
 type Row = [AtomicU64; ClassStat::ALL.len()];
 
@@ -136,7 +148,7 @@ impl ClassCounters {
         self.add(class, ClassStat::mem_requested, (bytes as u64).wrapping_neg());
     }
 
-    /// This thread's part of a class's statistic: to be summed with wrapping.
+    /// This thread's part of a class's statistic, for [`ClassStat::sum`].
     pub fn read(&self, class: usize, stat: ClassStat) -> u64 {
         self.0.get(class).map_or(0, |row| row[stat as usize].load(Relaxed))
     }
@@ -163,8 +175,12 @@ mod tests {
         one.enter(100, 90);
         one.enter(110, 95);
         other.leave(100, 90);
-        let sum = |stat| one.read(2, stat).wrapping_add(other.read(2, stat));
-        assert_eq!((sum(ClassStat::number), sum(ClassStat::mem_requested)), (1, 95));
+        let sums = |all: &[&ClassCounters]| {
+            [ClassStat::number, ClassStat::mem_requested]
+                .map(|stat| stat.sum(all.iter().map(|counters| counters.read(2, stat))))
+        };
+        assert_eq!(sums(&[&one, &other]), [1, 95]);
+        assert_eq!(sums(&[&other]), [0, 0], "read while what it took was being added");
     }
 
     #[test]

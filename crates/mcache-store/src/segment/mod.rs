@@ -432,8 +432,7 @@ impl StorageEngine for SegmentStorageEngine {
             return seconds;
         }
         let parts = self.all_counters();
-        let parts = parts.iter().map(|counters| counters.classes.read(class, stat));
-        parts.fold(0, u64::wrapping_add)
+        stat.sum(parts.iter().map(|counters| counters.classes.read(class, stat)))
     }
 
     fn memory(&self) -> u64 {

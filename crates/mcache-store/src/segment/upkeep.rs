@@ -174,7 +174,10 @@ impl SegmentStorageEngine {
                 next_ms = next_ms.min(match record.expiry() {
                     Expiry::Never => u64::MAX,
                     Expiry::Clock(deadline_ms) => deadline_ms,
-                    Expiry::Unix(deadline) => now.clock_ms + (deadline - now.unix).min(60) * 1000,
+                    // It may have been moved into the past since it was looked at.
+                    Expiry::Unix(deadline) => {
+                        now.clock_ms + deadline.saturating_sub(now.unix).min(60) * 1000
+                    }
                 });
             });
         }

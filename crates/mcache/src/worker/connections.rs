@@ -113,7 +113,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         self.close_unshaken(now);
         let IdlePolicy::Close(age) = self.shared.options.idle else { return };
         let age_ms = age.as_millis() as u64;
-        let too_long = |since: u64| now.clock_ms - since >= age_ms;
+        let too_long = |since: u64| now.clock_ms.saturating_sub(since) >= age_ms;
         let idle: Vec<_> = self.idle().filter(|(since, _)| too_long(*since)).collect();
         for (_, id) in idle {
             self.shared.counters[self.index].add(Stat::idle_kicks, 1);
@@ -127,7 +127,8 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         let patience_ms = certificates.patience().as_millis() as u64;
         let unshaken = self.connections.iter().enumerate().filter_map(|(index, connection)| {
             let connection = connection.as_ref().filter(|it| it.is_shaking())?;
-            (now.clock_ms - connection.since_ms >= patience_ms).then_some(ConnectionId(index))
+            let waited_ms = now.clock_ms.saturating_sub(connection.since_ms);
+            (waited_ms >= patience_ms).then_some(ConnectionId(index))
         });
         for id in unshaken.collect::<Vec<_>>() {
             self.shared.counters[self.index].add(Stat::ssl_handshake_errors, 1);
@@ -143,7 +144,8 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         }
         let strangers = self.connections.iter().enumerate().filter_map(|(index, connection)| {
             let connection = connection.as_ref().filter(|it| !it.is_admitted())?;
-            (now.clock_ms - connection.since_ms >= LOGIN_MS).then_some(ConnectionId(index))
+            let waited_ms = now.clock_ms.saturating_sub(connection.since_ms);
+            (waited_ms >= LOGIN_MS).then_some(ConnectionId(index))
         });
         for id in strangers.collect::<Vec<_>>() {
             self.shared.request_timeouts.fetch_add(1, Relaxed);
