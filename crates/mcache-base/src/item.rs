@@ -4,7 +4,9 @@ use crate::{Expiry, slab_class};
 
 /// A value held still, so that it can be sent by reference after the engine moved on.
 ///
-/// The bytes never change while the pin lives, whatever other clients do to the key.
+/// The bytes never change while the pin lives, whatever other clients do to the key. Of a value
+/// that is a large part of the memory only a part is held at a time: its rest may be gone when it
+/// is wanted.
 pub trait Pin: Send + 'static {
     /// Length of the value in bytes.
     fn len(&self) -> usize;
@@ -16,8 +18,18 @@ pub trait Pin: Send + 'static {
 
     /// The longest run of value bytes that begins at `offset` and lies in one piece.
     ///
-    /// Empty only when `offset >= len()`: an engine may keep a large value in several pieces.
+    /// An engine may keep a large value in several pieces. Empty when `offset >= len()`, or when
+    /// that part is not held.
     fn value_at(&self, offset: usize) -> &[u8];
+
+    /// Whether only a part of the value is held at a time.
+    fn is_partial(&self) -> bool {
+        false
+    }
+
+    /// Wants the part at `offset` instead of those before it, which were sent. If the value is
+    /// gone, none is held from now on.
+    fn move_to(&mut self, _offset: usize) {}
 }
 
 /// An item as a reader sees it: one consistent version of key, value and attributes.

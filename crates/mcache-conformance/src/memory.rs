@@ -199,6 +199,7 @@ fn drain(out: &mut impl Outgoing, answers: &mut Vec<u8>) {
         let before = answers.len();
         let mut slices = [IoSlice::new(&[]); SLICES_PER_SEND];
         let filled = out.gather(&mut slices);
+        assert!(filled > 0, "a value is gone before it was sent");
         slices[..filled].iter().for_each(|slice| answers.extend_from_slice(slice));
         out.advance(answers.len() - before);
     }

@@ -264,6 +264,7 @@ fn send_once<O: Outgoing>(socket: &OwnedFd, queue: &O) -> rustix::io::Result<usi
     // Most queues are one slice, and clearing room for many costs more than looking.
     let mut first = [IoSlice::new(&[]); 2];
     match queue.gather(&mut first) {
+        0 => Err(Errno::CONNABORTED), // what is to be sent is gone
         1 => rustix::net::send(socket, &first[0], SendFlags::NOSIGNAL),
         _ => send_many(socket, queue),
     }
@@ -272,7 +273,6 @@ fn send_once<O: Outgoing>(socket: &OwnedFd, queue: &O) -> rustix::io::Result<usi
 fn send_many<O: Outgoing>(socket: &OwnedFd, queue: &O) -> rustix::io::Result<usize> {
     let mut slices = [IoSlice::new(&[]); SLICES_PER_SEND];
     let filled = queue.gather(&mut slices);
-    debug_assert!(filled > 0, "a queue that is not empty has a front");
     let mut no_control = SendAncillaryBuffer::default();
     rustix::net::sendmsg(socket, &slices[..filled], &mut no_control, SendFlags::NOSIGNAL)
 }

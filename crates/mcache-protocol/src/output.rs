@@ -154,6 +154,9 @@ impl<P: Pin> Outgoing for Output<P> {
             }
             while value_from < pin.len() && filled < slices.len() {
                 let run = pin.value_at(value_from);
+                if run.is_empty() {
+                    return filled; // of this value no more is held now
+                }
                 slices[filled] = IoSlice::new(run);
                 filled += 1;
                 value_from += run.len();
@@ -170,9 +173,13 @@ impl<P: Pin> Outgoing for Output<P> {
         filled
     }
 
+    fn is_partial(&self) -> bool {
+        self.pins.iter().any(|(_, pin)| pin.is_partial())
+    }
+
     fn advance(&mut self, mut n: usize) {
         let mut done_pins = 0;
-        for (position, pin) in &self.pins {
+        for (position, pin) in &mut self.pins {
             let step = n.min(*position - self.sent);
             self.sent += step;
             n -= step;
@@ -183,6 +190,7 @@ impl<P: Pin> Outgoing for Output<P> {
             self.pin_sent += step;
             n -= step;
             if self.pin_sent < pin.len() {
+                pin.move_to(self.pin_sent);
                 break;
             }
             self.pin_sent = 0;

@@ -299,6 +299,41 @@ fn many_readers_of_one_long_value_hold_it_once() {
 }
 
 #[test]
+fn a_reader_of_a_huge_value_does_without_the_rest_when_a_store_needs_its_room() {
+    let bench = engine(4 << 20, true);
+    let text = value("huge", 0, 2_000_000);
+    bench.set("huge", &text);
+    let mut access = bench.engine.access();
+    let mut pin = || {
+        let hit = access.fetch(access.key(b"huge"), &Fetch::default(), NOW).unwrap();
+        let pin = hit.item.pin().expect("little of it is held");
+        access.rest();
+        pin
+    };
+    let (mut fast, mut slow) = (pin(), pin());
+    let mut read = Vec::new();
+    while read.len() < fast.len() {
+        let run = fast.value_at(read.len());
+        assert!(!run.is_empty(), "at {}", read.len());
+        read.extend_from_slice(run);
+        fast.move_to(read.len());
+    }
+    assert!(read == text.as_bytes());
+    for round in 0..3 {
+        assert!(is_stored(bench.set("other", &value("other", round, 2_500_000))));
+        assert!(is_stored(bench.set("brief", "x")));
+    }
+    let front = slow.value_at(0);
+    assert!(!front.is_empty() && text.as_bytes().starts_with(front), "its part is held");
+    let offset = front.len();
+    slow.move_to(offset);
+    assert!(slow.value_at(offset).is_empty() && slow.value_at(0).is_empty());
+    drop((fast, slow));
+    bench.engine.check();
+    assert!(bench.engine.figures().contains(&("segments_pinned", 0)));
+}
+
+#[test]
 fn many_threads_store_items_of_all_times_to_live_in_few_segments() {
     for (capacity, threads) in [(2 << 20, 16), (8 << 20, 64)] {
         let bench = engine(capacity, true);

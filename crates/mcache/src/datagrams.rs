@@ -111,11 +111,10 @@ impl<E: StorageEngine> DatagramServer<E> {
             };
             let headers = self.answer.len().div_ceil(datagram::PAYLOAD) * datagram::HEADER;
             let fits = self.answer.len() + self.out.unsent() + headers.max(datagram::HEADER);
-            if fits > most {
+            if fits > most || !empty_into(&mut self.out, &mut self.answer) {
                 self.out.clear();
                 return false;
             }
-            empty_into(&mut self.out, &mut self.answer);
             rest = rest.get(served.consumed..).unwrap_or_default();
             match served.next {
                 Next::Turn | Next::Send => {}
@@ -128,15 +127,19 @@ impl<E: StorageEngine> DatagramServer<E> {
     }
 }
 
-/// Moves what waits to be sent behind `answer`.
-fn empty_into(out: &mut impl Outgoing, answer: &mut Vec<u8>) {
+/// Moves what waits to be sent behind `answer`; tells whether all of it was still there.
+fn empty_into(out: &mut impl Outgoing, answer: &mut Vec<u8>) -> bool {
     while !out.is_empty() {
         let before = answer.len();
         let mut slices = [IoSlice::new(&[]); 8];
         let filled = out.gather(&mut slices);
+        if filled == 0 {
+            return false;
+        }
         for slice in &slices[..filled] {
             answer.extend_from_slice(slice);
         }
         out.advance(answer.len() - before);
     }
+    true
 }

@@ -3,6 +3,7 @@
 #[allow(dead_code, reason = "shared by all tests of a whole server")]
 mod support;
 
+use std::io::Read;
 use std::thread;
 
 use mcache::Server;
@@ -53,24 +54,33 @@ const PATTERNS: [Pattern; 12] = [
 
 /// A server of one worker that has every pattern's values, each under its length.
 fn serve() -> Server {
-    let options = EngineOptions {
-        capacity: 256 << 20,
-        item_size: SizeLimit::Item(32 << 20),
-        evict: true,
-        policy: policy("lru").unwrap(),
-    };
-    let server =
-        start_on(SegmentStorageEngine::new(&options).unwrap(), |options| options.threads = 1);
+    let server = start_of(256 << 20);
     let mut client = Client::connect(&server);
     let mut lengths: Vec<_> = PATTERNS.iter().flat_map(|it| it.keys).map(|key| key.0).collect();
     lengths.sort_unstable();
     lengths.dedup();
     for length in lengths {
-        client.say(format!("set {length} 0 0 {length}\r\n").as_bytes());
-        client.say(&value(length));
-        client.ask(b"\r\n", b"STORED\r\n");
+        store(&mut client, length, &value(length));
     }
     server
+}
+
+/// A server of one worker.
+fn start_of(capacity: u64) -> Server {
+    let options = EngineOptions {
+        capacity,
+        item_size: SizeLimit::Item(32 << 20),
+        evict: true,
+        policy: policy("lru").unwrap(),
+    };
+    start_on(SegmentStorageEngine::new(&options).unwrap(), |options| options.threads = 1)
+}
+
+/// Stores a value under its length.
+fn store(client: &mut Client, length: usize, value: &[u8]) {
+    client.say(format!("set {length} 0 0 {length}\r\n").as_bytes());
+    client.say(value);
+    client.ask(b"\r\n", b"STORED\r\n");
 }
 
 /// Bytes that are not the same wherever one looks.
@@ -112,4 +122,27 @@ fn large_answers_arrive_whole_while_nothing_else_is_said() {
             }
         });
     }
+}
+
+#[test]
+fn a_value_of_half_the_memory_arrives_whole_or_its_reader_is_let_go() {
+    const LENGTH: usize = 30 * MIB;
+    let server = start_of(64 << 20);
+    let (mut writer, mut reader) = (Client::connect(&server), Client::connect(&server));
+    store(&mut writer, LENGTH, &value(LENGTH));
+    let pattern = Pattern { keys: &[(LENGTH, 1)], pipelined: 3, ..PLAIN };
+    let (request, answer) = pattern.script();
+    reader.ask(&request, &answer);
+
+    set_socket_recv_buffer_size(&reader.stream, 16 << 10).unwrap();
+    reader.ask(&request, &answer[..MIB]);
+    let other: Vec<u8> = value(LENGTH).iter().map(|byte| !byte).collect();
+    for _ in 0..3 {
+        store(&mut writer, LENGTH, &other); // needs the room of what is being read
+    }
+    let mut rest = Vec::new();
+    let _ = reader.stream.read_to_end(&mut rest); // it may also be reset
+    assert!(rest.len() < LENGTH - MIB, "{} bytes more", rest.len());
+    assert!(answer[MIB..].starts_with(&rest), "nothing of another version");
+    writer.ask(b"get a\r\n", b"END\r\n");
 }

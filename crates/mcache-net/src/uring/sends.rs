@@ -83,7 +83,8 @@ impl<O: Outgoing> Sends<O> {
         let send = &mut self.places[place as usize];
         (send.queue, send.connection, send.socket) = (Some(queue), connection, socket);
         send.waits = false;
-        send.hand_over(ring, place);
+        let handed_over = send.hand_over(ring, place);
+        debug_assert!(handed_over, "what was just answered is there");
         self.quiet.push(place);
         self.quiet_bytes += send.gathered;
         place
@@ -146,7 +147,10 @@ impl<O: Outgoing> Sends<O> {
         queue.shrink();
         send.queue = Some(queue);
         let first = !std::mem::replace(&mut send.waits, true);
-        send.hand_over(ring, place);
+        if !send.hand_over(ring, place) {
+            self.release(place);
+            return Progress::Failed(connection);
+        }
         Progress::UnderWay(connection, place, first)
     }
 
@@ -165,9 +169,9 @@ impl<O: Outgoing> InFlight<O> {
         Self { queue: None, connection, socket: -1, gathered: 0, waits: false, message: None }
     }
 
-    /// Hands the front of the queue to the kernel.
-    fn hand_over(&mut self, ring: &mut Ring, place: u32) {
-        let Some(queue) = &self.queue else { return };
+    /// Hands the front of the queue to the kernel; tells whether there was one.
+    fn hand_over(&mut self, ring: &mut Ring, place: u32) -> bool {
+        let Some(queue) = &self.queue else { return false };
         // All of it or a word about it: a send that was cut short is not a success.
         let mut flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         if !self.waits {
@@ -176,13 +180,14 @@ impl<O: Outgoing> InFlight<O> {
         // Most queues are one slice, and clearing room for many costs more than looking.
         let mut first = [IoSlice::new(&[]); 2];
         let (entry, gathered) = match queue.gather(&mut first) {
+            0 => return false,
             1 => {
                 let slice = first[0];
                 let bytes = slice.len().min(SEND_MAX);
                 let entry = opcode::Send::new(Fd(self.socket), slice.as_ptr(), bytes as u32)
                     .flags(flags)
                     .build();
-                (entry, Gathered { bytes, all: bytes == slice.len() })
+                (entry, Gathered { bytes, all: bytes == slice.len() && !queue.is_partial() })
             }
             _ => {
                 let message = self.message.get_or_insert_with(Message::new);
@@ -204,6 +209,7 @@ impl<O: Outgoing> InFlight<O> {
         // SAFETY: the queue and the message stay in this box, and untouched, until the kernel's
         // word comes, or, without one, until what was pushed was submitted and executed.
         unsafe { ring.push(entry) };
+        true
     }
 }
 
@@ -219,7 +225,8 @@ impl Message {
     fn gather<O: Outgoing>(&mut self, queue: &O) -> Gathered {
         let mut slices = [IoSlice::new(&[]); SLICES_PER_SEND];
         let filled = queue.gather(&mut slices);
-        let mut gathered = Gathered { bytes: 0, all: filled < SLICES_PER_SEND };
+        let all = filled < SLICES_PER_SEND && !queue.is_partial();
+        let mut gathered = Gathered { bytes: 0, all };
         let mut count = 0;
         for (at, slice) in self.slices.iter_mut().zip(&slices[..filled]) {
             let len = slice.len().min(SEND_MAX - gathered.bytes);

@@ -7,8 +7,16 @@ use mcache_base::{Expiry, Item, Pin};
 
 use super::SegmentStorageEngine;
 use super::arena::SegmentId;
+use super::held_part::HeldPart;
 use super::index::Location;
 use super::record::Record;
+
+/// Of all segments, one in so many may be held still for sends of whole values.
+const PINNED_DIVISOR: usize = 4;
+
+/// A value in more than one in so many of all segments is held part by part where it would be too
+/// much as a whole.
+const LARGE_DIVISOR: usize = 8;
 
 /// A found item. Holding it keeps its thread's epoch, so it is read and let go.
 #[derive(Clone, Copy)]
@@ -83,24 +91,25 @@ impl Item for SegmentItem<'_> {
 
     fn pin(&self) -> Option<SegmentPin> {
         let segments = self.engine.segments_of(self.location, &self.record);
-        let engine = self.engine.clone();
+        let engine = self.engine;
         let more = segments.iter().filter(|&&id| !engine.arena.is_pinned(id)).count();
-        if engine.pinned.load(Relaxed) + more > engine.pins_max(segments.len()) {
+        if engine.pinned.load(Relaxed) + more <= engine.pool.allowed() / PINNED_DIVISOR {
+            segments.iter().for_each(|&id| engine.hold(id));
+            let engine = engine.clone();
+            return Some(SegmentPin::Whole(HeldWhole {
+                engine,
+                location: self.location,
+                segments,
+            }));
+        }
+        if segments.len() <= engine.pool.allowed() / LARGE_DIVISOR {
             return None; // so many stalled readers
         }
-        segments.iter().for_each(|&id| engine.hold(id));
-        Some(SegmentPin { engine, location: self.location, segments })
+        HeldPart::new(engine, &self.record, self.location).map(SegmentPin::Part)
     }
 }
 
 impl SegmentStorageEngine {
-    /// Segments that readers may hold still when a value in so many is to be pinned: a quarter of
-    /// all, unless the value itself is a large part of what the store can have.
-    fn pins_max(&self, segments: usize) -> usize {
-        let allowed = self.pool.allowed();
-        if segments > allowed / 8 { allowed / 8 * 7 } else { allowed / 4 }
-    }
-
     /// Holds a segment still, for a send or a value that is being written.
     pub(super) fn hold(&self, id: SegmentId) {
         if self.arena.pin(id) {
@@ -116,25 +125,49 @@ impl SegmentStorageEngine {
     }
 }
 
-/// A value whose segments are held still for a send.
-pub struct SegmentPin {
+/// A value that is held still for a send.
+pub enum SegmentPin {
+    /// All of it.
+    Whole(HeldWhole),
+    /// A part of it, and then the next.
+    Part(HeldPart),
+}
+
+impl Pin for SegmentPin {
+    fn len(&self) -> usize {
+        match self {
+            Self::Whole(held) => held.engine.value_len(&held.engine.record(held.location)),
+            Self::Part(held) => held.len(),
+        }
+    }
+
+    fn value_at(&self, offset: usize) -> &[u8] {
+        match self {
+            // The pins keep every segment of the value as the epoch did when they were taken.
+            Self::Whole(held) => held.engine.value_at(&held.engine.record(held.location), offset),
+            Self::Part(held) => held.value_at(offset),
+        }
+    }
+
+    fn is_partial(&self) -> bool {
+        matches!(self, Self::Part(_))
+    }
+
+    fn move_to(&mut self, offset: usize) {
+        if let Self::Part(held) = self {
+            held.move_to(offset);
+        }
+    }
+}
+
+/// A value whose segments are held still.
+pub struct HeldWhole {
     engine: Arc<SegmentStorageEngine>,
     location: Location,
     segments: Box<[SegmentId]>,
 }
 
-impl Pin for SegmentPin {
-    fn len(&self) -> usize {
-        self.engine.value_len(&self.engine.record(self.location))
-    }
-
-    fn value_at(&self, offset: usize) -> &[u8] {
-        // The pins keep every segment of the value as the epoch did when they were taken.
-        self.engine.value_at(&self.engine.record(self.location), offset)
-    }
-}
-
-impl Drop for SegmentPin {
+impl Drop for HeldWhole {
     fn drop(&mut self) {
         self.segments.iter().for_each(|&id| self.engine.let_go(id));
     }

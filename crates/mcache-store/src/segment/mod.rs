@@ -17,6 +17,7 @@ mod epoch;
 #[allow(unsafe_code)] // writes fragments
 mod fragments;
 mod gate;
+mod held_part;
 mod index;
 mod item;
 mod layout;
@@ -55,6 +56,7 @@ use ages::Ages;
 use arena::{Arena, Open, SegmentId};
 use epoch::Epochs;
 use gate::Writers;
+use held_part::Parts;
 use index::{Hashes, Index, Location};
 pub use item::{SegmentItem, SegmentPin};
 use live::{LiveBytes, LiveCounter, LiveView};
@@ -121,6 +123,7 @@ pub struct SegmentStorageEngine {
     panics: AtomicU64,
     /// Segments held still, by sends under way or while a value is written.
     pinned: AtomicUsize,
+    parts: Parts,
     reclaimer: Mutex<Reclaimer>,
     /// The part of the policy that is asked about new items.
     admission: Arc<dyn Admission>,
@@ -177,6 +180,7 @@ impl SegmentStorageEngine {
             places: Arc::default(),
             panics: AtomicU64::new(0),
             pinned: AtomicUsize::new(0),
+            parts: Parts::default(),
             reclaimer,
             admission,
             written: AtomicU64::new(0),

@@ -223,6 +223,9 @@ impl<P: Pin> Layer<P> {
         {
             let mut slices = [IoSlice::new(&[]); SLICES_PER_SEND];
             let filled = owed.gather(&mut slices);
+            if filled == 0 {
+                return Err(Error::General("a value is gone before it was sent".to_owned()));
+            }
             let piece = piece(&slices[..filled], scratch);
             let len = piece.len();
             write(&mut self.connection, &mut self.begun, sealed, len, |traffic, room| {
