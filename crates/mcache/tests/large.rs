@@ -134,7 +134,7 @@ fn a_value_of_half_the_memory_arrives_whole_or_its_reader_is_let_go() {
     let (request, answer) = pattern.script();
     reader.ask(&request, &answer);
 
-    set_socket_recv_buffer_size(&reader.stream, 16 << 10).unwrap();
+    let mut reader = Client::connect(&server);
     reader.ask(&request, &answer[..MIB]);
     let other: Vec<u8> = value(LENGTH).iter().map(|byte| !byte).collect();
     for _ in 0..3 {
