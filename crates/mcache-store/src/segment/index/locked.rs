@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use super::bucket::{Bucket, SLOTS};
-use super::{HALVES, Hashes, Index, Location, Region, WriterPart, tag_of};
+use super::{Extent, HALVES, Hashes, Index, Location, Region, tag_of};
 
 /// Hints that tell of places in a bucket: a power of two, not all of which are slots.
 const HINTS_PER_BUCKET: usize = SLOTS.next_power_of_two();
@@ -80,7 +80,7 @@ impl Locked<'_> {
     #[inline]
     pub fn remove(&self, place: Place, sequence: u64) {
         self.bucket(place.bucket).locations[place.slot].store(0, Release);
-        let WriterPart { items, removed, .. } = &self.region().writer;
+        let Region { items, removed, .. } = self.region();
         items.store(items.load(Relaxed) - 1, Relaxed);
         removed.store(removed.load(Relaxed).max(sequence), Relaxed);
     }
@@ -89,7 +89,7 @@ impl Locked<'_> {
     /// back has a higher one.
     #[inline]
     pub fn removed(&self) -> u64 {
-        self.region().writer.removed.load(Relaxed)
+        self.region().removed.load(Relaxed)
     }
 
     /// Adds a record that is not there yet. May grow the region, for which it asks `hashes`.
@@ -98,7 +98,7 @@ impl Locked<'_> {
         while !self.place(hash, location, hashes, &mut Journal::default()) {
             self.make_room(hashes)?;
         }
-        let items = &self.region().writer.items;
+        let items = &self.region().items;
         items.store(items.load(Relaxed) + 1, Relaxed);
         Ok(())
     }
@@ -106,7 +106,7 @@ impl Locked<'_> {
     /// Every location in the region, with its place.
     pub fn each(&self, mut visit: impl FnMut(Place, Location)) {
         let base = self.base();
-        for bucket in base..base + self.region().high.load(Relaxed) as usize {
+        for bucket in base..base + self.extent().high.load(Relaxed) as usize {
             for slot in 0..SLOTS {
                 let location = self.bucket(bucket).locations[slot].load(Relaxed);
                 if location != 0 {
@@ -119,7 +119,7 @@ impl Locked<'_> {
     /// The locations in about `slots` slots from `within` on, a place in the region in parts of
     /// 2^32. Returns where to go on, or `None` at the region's end.
     pub fn part(&self, within: u64, slots: usize, found: &mut Vec<Location>) -> Option<u64> {
-        let mapping = self.region().mapping();
+        let mapping = self.extent().mapping();
         let mut half = within;
         for _ in 0..slots.div_ceil(SLOTS) {
             if half >= HALVES {
@@ -147,7 +147,7 @@ impl Locked<'_> {
                 fault = Some(format!("location {location} has another's tag"));
             }
         });
-        let items = self.region().writer.items.load(Relaxed) as usize;
+        let items = self.region().items.load(Relaxed) as usize;
         match fault {
             Some(fault) => Err(fault),
             None if seen.len() != items => Err(format!("{} filled, {items} counted", seen.len())),
@@ -157,6 +157,10 @@ impl Locked<'_> {
 
     pub(super) fn region(&self) -> &Region {
         &self.index.regions[self.region]
+    }
+
+    pub(super) fn extent(&self) -> &Extent {
+        &self.index.extents[self.region]
     }
 
     #[inline]
@@ -236,7 +240,7 @@ impl Locked<'_> {
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        let version = &self.region().writer.version;
+        let version = &self.region().version;
         version.store(version.load(Relaxed).wrapping_add(1), Release);
     }
 }

@@ -31,25 +31,23 @@ pub type Location = u32;
 /// Buckets that a region has at least: a page of them.
 const BUCKETS_MIN: u32 = 64;
 
-/// What is known of a region: how keys are found in it, and on another cache line what each writer
-/// changes.
+/// How keys are found in a region. Every request reads one, seldom one changes: so they lie close
+/// together, and apart from what writers change.
 #[derive(Default)]
-#[repr(C, align(64))]
-struct Region {
+struct Extent {
     low: AtomicU32,
     high: AtomicU32,
     border: AtomicU64,
-    /// A sweep that is under way makes the region smaller.
-    shrinking: AtomicBool,
-    writer: WriterPart,
 }
 
 /// A region's lock and version, and what changes under it.
 #[derive(Default)]
 #[repr(C, align(64))]
-struct WriterPart {
+struct Region {
     version: AtomicU32,
     items: AtomicU32,
+    /// A sweep that is under way makes the region smaller.
+    shrinking: AtomicBool,
     /// The hash of the item for which the lock was taken last.
     wanted: AtomicU64,
     /// The highest sequence number of a record that was removed.
@@ -89,6 +87,7 @@ pub trait Hashes {
 /// The table.
 pub struct Index {
     buckets: CellArray<Bucket>,
+    extents: Box<[Extent]>,
     regions: Box<[Region]>,
     /// Buckets that each region may have at most.
     window: usize,
@@ -103,10 +102,11 @@ impl Index {
         assert!(window >= BUCKETS_MIN as usize, "a region has at least a page of buckets");
         let buckets = CellArray::new(regions * window)?;
         let size = || AtomicU32::new(BUCKETS_MIN);
-        let region = || Region { low: size(), high: size(), ..Region::default() };
+        let extent = || Extent { low: size(), high: size(), ..Extent::default() };
         Ok(Self {
             buckets,
-            regions: (0..regions).map(|_| region()).collect(),
+            extents: (0..regions).map(|_| extent()).collect(),
+            regions: (0..regions).map(|_| Region::default()).collect(),
             window,
             region_bits: regions.trailing_zeros(),
         })
@@ -119,13 +119,13 @@ impl Index {
 
     /// Items in the whole table.
     pub fn items(&self) -> u64 {
-        self.regions.iter().map(|region| u64::from(region.writer.items.load(Relaxed))).sum()
+        self.regions.iter().map(|region| u64::from(region.items.load(Relaxed))).sum()
     }
 
     /// Bytes of the buckets in use.
     pub fn bytes(&self) -> u64 {
-        let buckets = |region: &Region| u64::from(region.high.load(Relaxed));
-        self.regions.iter().map(buckets).sum::<u64>() * size_of::<Bucket>() as u64
+        let buckets = |extent: &Extent| u64::from(extent.high.load(Relaxed));
+        self.extents.iter().map(buckets).sum::<u64>() * size_of::<Bucket>() as u64
     }
 
     /// Finds the record for which `is_it` holds, without a lock.
@@ -137,7 +137,7 @@ impl Index {
         let region = &self.regions[self.region_of(hash)];
         let mut spins = 0;
         loop {
-            let version = region.writer.version.load(Acquire);
+            let version = region.version.load(Acquire);
             if version & 1 == 0 {
                 let [first, second] = self.candidates(hash);
                 let mut search = |bucket| self.search(bucket, tag_of(hash), &mut is_it);
@@ -145,7 +145,7 @@ impl Index {
                     return Some(location);
                 }
                 fence(Acquire);
-                if region.writer.version.load(Relaxed) == version {
+                if region.version.load(Relaxed) == version {
                     return None;
                 }
             }
@@ -175,7 +175,7 @@ impl Index {
     /// Brings what a change of a key's item writes to nearer.
     #[inline]
     pub fn expect_change(&self, key: Key<'_>) {
-        prefetch_to_write(&raw const self.regions[self.region_of(key.hash)].writer);
+        prefetch_to_write(&raw const self.regions[self.region_of(key.hash)]);
         match Place::of(key.hint).and_then(|place| self.buckets.as_ref().get(place.bucket)) {
             Some(bucket) => prefetch_to_write(&raw const *bucket),
             None => {
@@ -199,7 +199,7 @@ impl Index {
     #[inline]
     pub fn lock(&self, hash: u64) -> Locked<'_> {
         let region = self.region_of(hash);
-        let wanted = &self.regions[region].writer.wanted;
+        let wanted = &self.regions[region].wanted;
         let mut spins = 0;
         let locked = loop {
             if let Some(locked) = self.try_lock(region) {
@@ -227,7 +227,7 @@ impl Index {
 
     #[inline]
     fn try_lock(&self, region: usize) -> Option<Locked<'_>> {
-        let version = &self.regions[region].writer.version;
+        let version = &self.regions[region].version;
         let seen = version.load(Relaxed);
         if seen & 1 == 1 {
             return None;
@@ -246,7 +246,7 @@ impl Index {
     #[inline]
     fn candidates(&self, hash: u64) -> [usize; 2] {
         let region = self.region_of(hash);
-        let mapping = self.regions[region].mapping();
+        let mapping = self.extents[region].mapping();
         let halves = [(hash << self.region_bits) >> 32, hash & 0xffff_ffff];
         halves.map(|half| region * self.window + mapping.bucket(half))
     }
@@ -272,7 +272,7 @@ impl Index {
     }
 }
 
-impl Region {
+impl Extent {
     #[inline]
     fn mapping(&self) -> Mapping {
         Mapping {

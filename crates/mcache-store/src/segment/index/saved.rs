@@ -11,13 +11,13 @@ const HEAD: usize = 24;
 impl Locked<'_> {
     /// Appends all that the region is.
     pub fn save(&self, to: &mut Vec<u8>) {
-        let region = self.region();
-        let high = region.high.load(Relaxed);
-        for number in [region.low.load(Relaxed), high, region.writer.items.load(Relaxed)] {
+        let (region, extent) = (self.region(), self.extent());
+        let high = extent.high.load(Relaxed);
+        for number in [extent.low.load(Relaxed), high, region.items.load(Relaxed)] {
             to.extend_from_slice(&number.to_le_bytes());
         }
         to.extend_from_slice(&u32::from(region.shrinking.load(Relaxed)).to_le_bytes());
-        to.extend_from_slice(&region.border.load(Relaxed).to_le_bytes());
+        to.extend_from_slice(&extent.border.load(Relaxed).to_le_bytes());
         for bucket in self.base()..self.base() + high as usize {
             self.bucket(bucket).save(to);
         }
@@ -35,13 +35,13 @@ impl Locked<'_> {
 
     /// Makes the region what it was when it was new.
     pub fn clear(&self) {
-        let region = self.region();
-        let buckets = self.base()..self.base() + region.high.load(Relaxed) as usize;
+        let (region, extent) = (self.region(), self.extent());
+        let buckets = self.base()..self.base() + extent.high.load(Relaxed) as usize;
         buckets.for_each(|bucket| self.bucket(bucket).clear());
-        region.low.store(BUCKETS_MIN, Relaxed);
-        region.high.store(BUCKETS_MIN, Relaxed);
-        region.border.store(0, Relaxed);
-        region.writer.items.store(0, Relaxed);
+        extent.low.store(BUCKETS_MIN, Relaxed);
+        extent.high.store(BUCKETS_MIN, Relaxed);
+        extent.border.store(0, Relaxed);
+        region.items.store(0, Relaxed);
         region.shrinking.store(false, Relaxed);
     }
 
@@ -62,16 +62,16 @@ impl Locked<'_> {
         if !is_sound {
             return None;
         }
-        let region = self.region();
-        region.low.store(low, Relaxed);
-        region.high.store(high, Relaxed);
-        region.border.store(border, Relaxed);
+        let (region, extent) = (self.region(), self.extent());
+        extent.low.store(low, Relaxed);
+        extent.high.store(high, Relaxed);
+        extent.border.store(border, Relaxed);
         region.shrinking.store(shrinking != 0, Relaxed);
         let mut filled = 0;
         for (bucket, bytes) in (self.base()..).zip(buckets) {
             filled += self.bucket(bucket).load(bytes, end)?;
         }
-        region.writer.items.store(filled, Relaxed);
+        region.items.store(filled, Relaxed);
         (filled == items).then_some(())
     }
 }

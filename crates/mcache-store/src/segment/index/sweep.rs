@@ -35,7 +35,7 @@ impl Locked<'_> {
     /// Goes on with a sweep that is under way, or begins one if the region is crowded.
     #[inline]
     pub(super) fn go_on(&self, hashes: &impl Hashes) {
-        let mapping = self.region().mapping();
+        let mapping = self.extent().mapping();
         let is_crowded = f64::from(self.items()) >= slots(mapping.low) * LOAD_MAX;
         if mapping.is_moving() {
             self.sweep(is_crowded, hashes);
@@ -47,7 +47,7 @@ impl Locked<'_> {
     /// Makes room when two buckets are full although the region is not.
     #[cold]
     pub(super) fn make_room(&self, hashes: &impl Hashes) -> Result<(), Full> {
-        let mapping = self.region().mapping();
+        let mapping = self.extent().mapping();
         if mapping.is_moving() {
             return match self.turn_back() {
                 true => Ok(()),
@@ -67,7 +67,7 @@ impl Locked<'_> {
     /// items while none is added meets each of them once.
     pub fn shrink(&self, hashes: &impl Hashes) -> bool {
         for _ in 0..STEPS_OF_UPKEEP {
-            let mapping = self.region().mapping();
+            let mapping = self.extent().mapping();
             if !mapping.is_moving() {
                 return self.begin_shrinking();
             }
@@ -83,30 +83,30 @@ impl Locked<'_> {
     }
 
     fn begin_shrinking(&self) -> bool {
-        let region = self.region();
-        let (count, items) = (region.low.load(Relaxed), f64::from(self.items()));
+        let (region, extent) = (self.region(), self.extent());
+        let (count, items) = (extent.low.load(Relaxed), f64::from(self.items()));
         let wanted = (items / LOAD_AIM / SLOTS as f64) as u32;
         let wanted = wanted.next_multiple_of(BUCKETS_MIN).max(BUCKETS_MIN);
         if items >= slots(count) * LOAD_MIN || wanted >= count {
             return false;
         }
-        region.low.store(wanted, Relaxed);
-        region.border.store(0, Relaxed);
+        extent.low.store(wanted, Relaxed);
+        extent.border.store(0, Relaxed);
         region.shrinking.store(true, Relaxed);
         true
     }
 
     #[cold]
     fn begin_growing(&self) -> Result<(), Full> {
-        let region = self.region();
-        let count = region.high.load(Relaxed);
+        let extent = self.extent();
+        let count = extent.high.load(Relaxed);
         let wanted = (count + count / GROWTH_DIVISOR).next_multiple_of(BUCKETS_MIN);
         let wanted = wanted.max(count + BUCKETS_MIN).min(self.index.window as u32);
         if wanted <= count {
             return Err(Full);
         }
-        region.border.store(HALVES, Relaxed);
-        region.high.store(wanted, Relaxed);
+        extent.border.store(HALVES, Relaxed);
+        extent.high.store(wanted, Relaxed);
         Ok(())
     }
 
@@ -115,15 +115,15 @@ impl Locked<'_> {
         if is_crowded {
             self.turn_back(); // the items came back
         }
-        let is_moving = || self.region().mapping().is_moving();
+        let is_moving = || self.extent().mapping().is_moving();
         let _ = (0..STEPS).all(|_| is_moving() && self.step(hashes));
     }
 
     /// Lets the region grow again if it is shrinking. Returns whether it was.
     fn turn_back(&self) -> bool {
-        let region = self.region();
-        if region.border.load(Relaxed) == 0 {
-            region.low.store(region.high.load(Relaxed), Relaxed); // nothing was moved yet
+        let (region, extent) = (self.region(), self.extent());
+        if extent.border.load(Relaxed) == 0 {
+            extent.low.store(extent.high.load(Relaxed), Relaxed); // nothing was moved yet
         }
         region.shrinking.swap(false, Relaxed)
     }
@@ -131,25 +131,26 @@ impl Locked<'_> {
     /// Moves the border by one bucket. Returns whether its records could be placed anew: if not,
     /// everything is as it was.
     fn step(&self, hashes: &impl Hashes) -> bool {
-        let (region, before) = (self.region(), self.region().mapping());
+        let (region, extent) = (self.region(), self.extent());
+        let before = extent.mapping();
         let shrinking = region.shrinking.load(Relaxed);
         let (bucket, border) = if shrinking { before.above() } else { before.below() };
         let mut journal = Journal { writes: Some(Vec::with_capacity(2 * SLOTS)) };
         let (taken, count) = self.take_all(self.base() + bucket, hashes, &mut journal);
-        region.border.store(border, Relaxed);
+        extent.border.store(border, Relaxed);
         let place = |&(hash, at): &_| self.place(hash, at, hashes, &mut journal);
         if !taken[..count].iter().all(place) {
             self.undo(journal);
-            region.border.store(before.border, Relaxed);
+            extent.border.store(before.border, Relaxed);
             return false;
         }
         if shrinking {
             self.give_back(bucket, before.low);
         }
         match border {
-            0 => region.low.store(before.high, Relaxed),
+            0 => extent.low.store(before.high, Relaxed),
             HALVES => {
-                region.high.store(before.low, Relaxed);
+                extent.high.store(before.low, Relaxed);
                 region.shrinking.store(false, Relaxed);
             }
             _ => {}
@@ -195,7 +196,7 @@ impl Locked<'_> {
     }
 
     fn items(&self) -> u32 {
-        self.region().writer.items.load(Relaxed)
+        self.region().items.load(Relaxed)
     }
 }
 
