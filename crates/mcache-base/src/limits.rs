@@ -146,6 +146,21 @@ pub const ACCEPT_RETRY_MS: u64 = 20;
 /// Milliseconds that a stopping server goes on sending answers to peers that read slowly.
 pub const STOP_GRACE_MS: u64 = 1000;
 
+/// Milliseconds that a server which is taken over waits for requests that have begun to come; those
+/// that are not there by then are cut off.
+pub const DRAIN_MS: u64 = 500;
+
+/// Milliseconds that a process which takes over waits for an answer of the one that runs, and that
+/// one for it while it still serves. Then the take-over fails, and the running one goes on.
+pub const HANDOVER_MS: u64 = 20_000;
+
+/// Bytes of a message between a server and its successor. A longer one is cut off and not
+/// understood.
+pub const HANDOVER_MESSAGE_MAX: usize = 8 << 10;
+
+/// Processes that may wait to take over at once. One more waits to connect.
+pub const HANDOVERS_WAITING_MAX: i32 = 4;
+
 /// Connections that may watch at once. One more is told so, with memcached's words.
 pub const WATCHERS_MAX: usize = 20;
 

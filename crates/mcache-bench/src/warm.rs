@@ -1,9 +1,11 @@
-//! A server with a memory file that is killed while it is written to, or stopped: how soon the next
-//! one answers, and whether it has what it should.
+//! A server with a memory file that is killed while it is written to, stopped, or taken over from
+//! while it is asked: how soon the next one answers, and whether it has what it should.
 //!
 //! `warm [--server PATH] [--file PATH] [--items N] [--value BYTES] [--mb N] [--kills N]
-//! [--stops N] [--ms N]`: the file is made anew, and gone at the end. A key is settled if its
+//! [--stops N] [--takeovers N] [--ms N]`: the file is made anew, and gone at the end. A key is settled if its
 //! last change was answered; its value says which change that was.
+
+mod takeover;
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -36,6 +38,7 @@ struct Plan {
     items: u64,
     value: usize,
     megabytes: u64,
+    takeovers: u64,
 }
 
 /// A running server. It is killed when this is dropped.
@@ -65,7 +68,8 @@ struct Found {
 
 /// Runs the program.
 pub fn run(words: &[String]) -> Result<(), String> {
-    let names = ["--server", "--file", "--items", "--value", "--mb", "--kills", "--stops", "--ms"];
+    let names = ["--server", "--file", "--items", "--value", "--mb", "--kills", "--stops"];
+    let names = [&names[..], &["--takeovers", "--ms"]].concat();
     let arguments = Arguments::parse(words, &names)?;
     let beside = || Ok(std::env::current_exe()?.with_file_name("mcache"));
     let server = match arguments.value("--server") {
@@ -76,8 +80,9 @@ pub fn run(words: &[String]) -> Result<(), String> {
     let (items, value) =
         (arguments.number("--items", 200_000)?, arguments.number("--value", 1000)?);
     let fits = (items * (value as u64 + 100) / 10 * 12) >> 20;
-    let plan =
-        Plan { server, file, items, value, megabytes: arguments.number("--mb", fits.max(64))? };
+    let (megabytes, takeovers) =
+        (arguments.number("--mb", fits.max(64))?, arguments.number("--takeovers", 3)?);
+    let plan = Plan { server, file, items, value, megabytes, takeovers };
     let (kills, stops) = (arguments.number("--kills", 2)?, arguments.number("--stops", 2)?);
     let load = Duration::from_millis(arguments.number("--ms", 2000)?);
     let result = all(&plan, kills, stops, load).map_err(|error| error.to_string());
@@ -88,7 +93,7 @@ pub fn run(words: &[String]) -> Result<(), String> {
 fn all(plan: &Plan, kills: u64, stops: u64, load: Duration) -> io::Result<()> {
     let _ = fs::remove_file(&plan.file);
     let known: Vec<Known> = (0..plan.items).map(|_| Known::default()).collect();
-    let Plan { items, value, megabytes, .. } = plan;
+    let Plan { items, value, megabytes, takeovers, .. } = plan;
     println!("{items} items of {value} bytes at -m {megabytes}");
     let mut server = Running::start(plan)?;
     fill(plan, &server, &known)?;
@@ -116,15 +121,27 @@ fn all(plan: &Plan, kills: u64, stops: u64, load: Duration) -> io::Result<()> {
         wrong += found.stale + found.resurrected + found.corrupt + found.missing;
         println!("stop: {stop:.1?}; first answer {first:.1?}; {found:?}");
     }
+    if *takeovers > 0 {
+        wrong += takeover::run(plan, &mut server, &known, *takeovers, load)?;
+        let found = check(plan, &server, &known)?;
+        wrong += found.stale + found.resurrected + found.corrupt + found.missing;
+        println!("after them: {found:?}");
+    }
     if wrong > 0 { Err(io::Error::other(format!("{wrong} wrong"))) } else { Ok(()) }
 }
 
 impl Running {
     fn start(plan: &Plan) -> io::Result<Self> {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        Self::start_at(plan, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+    }
+
+    fn start_at(plan: &Plan, address: SocketAddr) -> io::Result<Self> {
         let mut command = Command::new(&plan.server);
         command.args(["-u", "root", "-l", "127.0.0.1", "-t", "2"]).arg("-e").arg(&plan.file);
         command.args(["-p", &address.port().to_string(), "-m", &plan.megabytes.to_string()]);
+        if plan.takeovers > 0 {
+            command.arg("--takeover").arg(takeover::control(plan));
+        }
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         Ok(Self { child, address })
     }

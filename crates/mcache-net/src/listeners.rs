@@ -8,6 +8,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::epoll::EpollWaker;
+use crate::inherited::{Inherited, Kept};
 use crate::socket::{ListenAddress, Listener};
 use crate::udp::DatagramSocket;
 
@@ -16,6 +17,7 @@ pub struct Listeners {
     poll: Poll,
     events: Events,
     waker: EpollWaker,
+    asked: Vec<ListenAddress>,
     addresses: Vec<ListenAddress>,
     datagrams: Vec<DatagramSocket>,
     listeners: Vec<Waiting>,
@@ -42,6 +44,16 @@ pub struct Accepted {
 impl Listeners {
     /// Binds every address. An error names the address that could not be bound.
     pub fn bind(addresses: &[ListenAddress], backlog: u32) -> io::Result<Self> {
+        Self::open(addresses, backlog, &[])
+    }
+
+    /// Binds those addresses that none of these sockets is bound to already, and goes on with the
+    /// others. An error names the address that could not be had.
+    pub fn open(
+        addresses: &[ListenAddress],
+        backlog: u32,
+        inherited: &[Inherited],
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = EpollWaker::new(&poll)?;
         let events = Events::with_capacity(addresses.len() + 1);
@@ -49,34 +61,73 @@ impl Listeners {
             poll,
             events,
             waker,
+            asked: addresses.to_vec(),
             addresses: Vec::with_capacity(addresses.len()),
             datagrams: Vec::new(),
             listeners: Vec::new(),
             turn: 0,
         };
+        let mut unused: Vec<_> = inherited.iter().collect();
         for (place, address) in addresses.iter().enumerate() {
-            all.add(address, place, backlog)
+            let at = unused.iter().position(|it| it.serves(address).is_some());
+            let found = at.map(|at| unused.swap_remove(at));
+            all.add(address, place, backlog, found)
                 .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
         }
         Ok(all)
     }
 
-    fn add(&mut self, address: &ListenAddress, place: usize, backlog: u32) -> io::Result<()> {
-        let listener = match address {
-            ListenAddress::Tcp(address) => Listener::tcp(*address, backlog)?,
-            ListenAddress::Unix { path, mode } => Listener::unix(path, *mode, backlog)?,
-            ListenAddress::Udp(address) => {
-                let socket = DatagramSocket::bind(*address, place)?;
-                self.addresses.push(ListenAddress::Udp(socket.address()));
-                self.datagrams.push(socket);
-                return Ok(());
+    fn add(
+        &mut self,
+        address: &ListenAddress,
+        place: usize,
+        backlog: u32,
+        found: Option<&Inherited>,
+    ) -> io::Result<()> {
+        let bound = found.and_then(|it| it.serves(address));
+        let socket = found.map(Inherited::share).transpose()?.zip(bound);
+        let listener = match (address, socket) {
+            (ListenAddress::Udp(_), Some((socket, _))) => {
+                return self.add_datagrams(DatagramSocket::inherit(socket, place)?);
             }
+            (ListenAddress::Udp(address), None) => {
+                return self.add_datagrams(DatagramSocket::bind(*address, place)?);
+            }
+            (_, Some((socket, bound))) => Listener::inherit(socket, &bound, backlog)?,
+            (ListenAddress::Tcp(address), None) => Listener::tcp(*address, backlog)?,
+            (ListenAddress::Unix { path, mode }, None) => Listener::unix(path, *mode, backlog)?,
         };
         let (fd, token) = (listener.as_fd().as_raw_fd(), Token(self.listeners.len()));
         self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
         self.addresses.push(listener.address().clone());
         self.listeners.push(Waiting { listener, place, ready: true });
         Ok(())
+    }
+
+    fn add_datagrams(&mut self, socket: DatagramSocket) -> io::Result<()> {
+        self.addresses.push(ListenAddress::Udp(socket.address()));
+        self.datagrams.push(socket);
+        Ok(())
+    }
+
+    /// Keeps the sockets, none of which is taken out, beside these: they listen on when this is
+    /// dropped, and their files stay.
+    pub fn keep(&mut self) -> io::Result<Kept> {
+        let mut kept = Kept::default();
+        let (mut listeners, mut datagrams) = (self.listeners.iter_mut(), self.datagrams.iter());
+        for asked in &self.asked {
+            let socket = match asked {
+                ListenAddress::Udp(_) => datagrams.next().map(DatagramSocket::share),
+                ListenAddress::Tcp(_) | ListenAddress::Unix { .. } => listeners.next().map(|it| {
+                    kept.files.extend(it.listener.take_file());
+                    it.listener.as_fd().try_clone_to_owned()
+                }),
+            };
+            if let Some(socket) = socket.transpose()? {
+                kept.sockets.push(Inherited::new(asked.clone(), socket)?);
+            }
+        }
+        Ok(kept)
     }
 
     /// Where they listen, with the ports that the system chose.

@@ -42,7 +42,7 @@ impl fmt::Display for ListenAddress {
 pub struct Listener {
     socket: Socket,
     address: ListenAddress,
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 impl Listener {
@@ -72,41 +72,70 @@ impl Listener {
         socket.bind(&address.into())?;
         socket.listen(clamp(backlog))?;
         let bound = socket.local_addr()?.as_socket().unwrap_or(address);
-        Ok(Self { socket, address: ListenAddress::Tcp(bound), _file: None })
+        Ok(Self { socket, address: ListenAddress::Tcp(bound), file: None })
     }
 
     /// Binds a Unix socket and listens; `backlog` connections may wait to be accepted.
     pub fn unix(path: &Path, mode: u32, backlog: u32) -> io::Result<Self> {
-        let is_socket = |metadata: fs::Metadata| metadata.file_type().is_socket();
-        if fs::symlink_metadata(path).is_ok_and(is_socket) {
-            if is_answered(path)? {
-                return Err(io::ErrorKind::AddrInUse.into());
-            }
-            fs::remove_file(path)?; // left behind by a server that was killed
-        }
+        make_way(path, Type::STREAM)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
-        socket.bind(&SockAddr::unix(path)?)?;
-        let file = SocketFile::new(path)?;
-        // Nobody can connect before listen(), so the mode is never too wide for a moment, and
-        // the umask, which all threads share, is left alone.
-        fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o777))?;
+        let file = bind_unix(&socket, path, mode)?;
         socket.listen(clamp(backlog))?;
         let address = ListenAddress::Unix { path: path.to_owned(), mode };
-        Ok(Self { socket, address, _file: Some(file) })
+        Ok(Self { socket, address, file: Some(file) })
+    }
+
+    /// Goes on with a socket that another process has bound to `address`, in which no port is 0.
+    /// Its socket file, if it has one, is not removed.
+    pub fn inherit(socket: OwnedFd, address: &ListenAddress, backlog: u32) -> io::Result<Self> {
+        let socket = Socket::from(socket);
+        if let ListenAddress::Unix { path, mode } = address {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o777))?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.listen(clamp(backlog))?;
+        Ok(Self { socket, address: address.clone(), file: None })
+    }
+
+    /// Leaves its socket file to the caller, if it has one.
+    pub fn take_file(&mut self) -> Option<SocketFile> {
+        self.file.take()
     }
 }
 
-/// Whether a server listens at a socket file. An error is that it cannot be known.
-fn is_answered(path: &Path) -> io::Result<bool> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+/// Binds a Unix socket to a path that is free.
+pub(crate) fn bind_unix(socket: &Socket, path: &Path, mode: u32) -> io::Result<SocketFile> {
+    socket.bind(&SockAddr::unix(path)?)?;
+    let file = SocketFile::new(path)?;
+    // Nobody can connect before listen(), so the mode is never too wide for a moment, and
+    // the umask, which all threads share, is left alone.
+    fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o777))?;
+    Ok(file)
+}
+
+/// Makes way for a socket of this type: an error if a server listens there, or if that cannot be
+/// known. The file that one left behind that was killed is removed.
+pub(crate) fn make_way(path: &Path, kind: Type) -> io::Result<()> {
+    let is_socket = |metadata: fs::Metadata| metadata.file_type().is_socket();
+    if !fs::symlink_metadata(path).is_ok_and(is_socket) {
+        return Ok(());
+    }
+    let socket = Socket::new(Domain::UNIX, kind, None)?;
     socket.set_nonblocking(true)?; // its queue may be full
     match socket.connect(&SockAddr::unix(path)?) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
+        Ok(()) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(io::ErrorKind::AddrInUse.into())
+        }
+        Err(error) if no_one(&error) => fs::remove_file(path),
         Err(error) => Err(error),
     }
+}
+
+/// Whether an error is that nobody listens at a socket file, or that there is none.
+pub(crate) fn no_one(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
 }
 
 fn clamp(backlog: u32) -> i32 {
@@ -164,15 +193,21 @@ impl AsFd for Listener {
 
 /// A Unix socket's file, removed when dropped unless another server has put its own there.
 #[derive(Debug)]
-struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
 }
 
 impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
+    /// The file that is there now.
+    pub fn new(path: &Path) -> io::Result<Self> {
         let metadata = fs::symlink_metadata(path)?;
         Ok(Self { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) })
+    }
+
+    /// Leaves the file to another process.
+    pub fn leave(self) {
+        std::mem::forget(self);
     }
 
     fn is_ours(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -26,11 +26,21 @@ impl DatagramSocket {
             // So that the same port can be bound for IPv4 beside it.
             socket.set_only_v6(true)?;
         }
-        socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
+        Self::inherit(socket.into(), place)
+    }
+
+    /// Goes on with a socket that is bound.
+    pub fn inherit(socket: OwnedFd, place: usize) -> io::Result<Self> {
         let socket = UdpSocket::from(socket);
+        socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         Ok(Self { socket, address, place })
+    }
+
+    /// One more descriptor of it.
+    pub(crate) fn share(&self) -> io::Result<OwnedFd> {
+        self.socket.as_fd().try_clone_to_owned()
     }
 
     /// The port, as the system chose it.

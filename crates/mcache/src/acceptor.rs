@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::Duration;
 
 use mcache_base::limits::{ACCEPT_RETRY_MS, NEWCOMERS_WAITING_MAX};
@@ -16,6 +16,9 @@ use crate::shared::Shared;
 
 /// How long further newcomers stay with the system while so many wait for room.
 const NEWCOMERS_PAUSE: Duration = Duration::from_millis(1);
+
+/// How long nothing is to be done, once no more is accepted, if nobody asks to stop.
+const DRAIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// The acceptor.
 pub struct Acceptor<W> {
@@ -37,6 +40,11 @@ impl<W: Wake> Acceptor<W> {
     /// Accepts until the server is to stop.
     pub fn run(mut self) -> io::Result<()> {
         while !self.shared.stop.is_asked() {
+            if self.shared.stop.is_draining() {
+                self.shared.connections.over.store(true, Release);
+                self.shared.stop.sleep(DRAIN_PAUSE);
+                continue;
+            }
             if !self.shared.options.refuse_at_once && self.is_at_limit() {
                 self.wait_for_room();
                 continue;

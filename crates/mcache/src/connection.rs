@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use mcache_base::limits::{
-    EXPECTED_MUCH_MIN, OUTPUT_HIGH_WATER, RECEIVE_SOME, REQUEST_STEP, UNFRAMED_MAX,
+    DRAIN_MS, EXPECTED_MUCH_MIN, OUTPUT_HIGH_WATER, RECEIVE_SOME, REQUEST_STEP, UNFRAMED_MAX,
 };
 use mcache_base::{Counters, Now, Stat};
 use mcache_net::{ConnectionId, Driver, Received};
@@ -49,6 +49,8 @@ pub struct Connection<E: StorageEngine> {
     advanced: usize,
     /// Its peer has finished a request, or a part of one.
     has_asked: bool,
+    /// It was looked for what has come, as it is to end.
+    looked: bool,
     /// What was last noted that it holds.
     pub held: Held,
     /// Set while its peer's name and password are being looked at.
@@ -173,6 +175,7 @@ impl<E: StorageEngine> Connection<E> {
             progress_ms: now.clock_ms,
             advanced: 0,
             has_asked: false,
+            looked: false,
             held: Held::default(),
             attempt: None,
             since_ms: now.clock_ms,
@@ -205,6 +208,19 @@ impl<E: StorageEngine> Connection<E> {
     /// Whether its peer has begun a request and not finished it.
     pub fn is_midway(&self) -> bool {
         self.waits == Waits::Peer && (!self.pending.is_empty() || self.session.is_midway())
+    }
+
+    /// Whether its peer is in the midst of something, or has connected so shortly before that it had
+    /// no time to ask anything.
+    pub fn may_ask(&self, now: Now) -> bool {
+        let is_new = !self.has_asked && now.clock_ms < self.since_ms + DRAIN_MS;
+        self.is_midway() || self.is_shaking() || is_new
+    }
+
+    /// Has it look for what has come, before it ends; tells whether that is the first time.
+    pub fn looks_last(&mut self) -> bool {
+        self.arrived = true;
+        !std::mem::replace(&mut self.looked, true)
     }
 
     /// What it has been waiting for from its peer, and since when, if it is.

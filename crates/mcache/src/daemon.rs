@@ -1,7 +1,6 @@
 //! The process towards the system: in the background, and files that say where to find it.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +26,7 @@ pub fn settle<'a>(
     if settings.lock_memory {
         lock_memory();
     }
-    if pid_file.as_mut().is_some_and(|file| without(file.write()).is_none()) {
+    if pid_file.as_ref().is_some_and(|file| without(file.write()).is_none()) {
         pid_file = None;
     }
     Ok(pid_file)
@@ -52,11 +51,10 @@ fn daemonize(settings: &Settings) -> Result<(), Failure> {
         .map_err(|error| Failure::system(format!("failed to daemonize: {error}")))
 }
 
-/// The file that holds the process id. Dropping it removes the file.
+/// The file that holds the process id. Dropping it removes the file, unless it is another's by then.
 pub struct PidFile {
     path: PathBuf,
     temporary: PathBuf,
-    file: File,
 }
 
 impl PidFile {
@@ -70,8 +68,8 @@ impl PidFile {
             tracing::warn!("the pid file contained the id of a running process: {id}");
         }
         let temporary = beside(&path, "tmp");
-        let file = File::create(&temporary).map_err(|error| cannot_write(&temporary, error))?;
-        Ok(Self { path, temporary, file })
+        File::create(&temporary).map_err(|error| cannot_write(&temporary, error))?;
+        Ok(Self { path, temporary })
     }
 
     /// Where it is.
@@ -80,8 +78,8 @@ impl PidFile {
     }
 
     /// Writes the id of this process, which a reader sees whole or not at all.
-    pub fn write(&mut self) -> Result<(), Failure> {
-        writeln!(self.file, "{}", std::process::id())
+    pub fn write(&self) -> Result<(), Failure> {
+        fs::write(&self.temporary, format!("{}\n", std::process::id()))
             .and_then(|()| fs::rename(&self.temporary, &self.path))
             .map_err(|error| cannot_write(&self.path, error))
     }
@@ -89,9 +87,16 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        if fs::remove_file(&self.path).is_err() {
-            let _ = fs::remove_file(&self.temporary); // it never came to be the file itself
-        }
+        remove_pid_file(&self.path);
+        let _ = fs::remove_file(&self.temporary); // it may never have come to be the file itself
+    }
+}
+
+/// Removes a pid file, unless it is that of another process, which has taken over.
+pub fn remove_pid_file(path: &Path) {
+    let is_own = |text: String| text.trim() == std::process::id().to_string();
+    if fs::read_to_string(path).is_ok_and(is_own) {
+        let _ = fs::remove_file(path); // the process ends in any case
     }
 }
 

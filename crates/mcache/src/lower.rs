@@ -97,6 +97,7 @@ pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
         count_prefixes: settings.detail_enabled,
         clock_moves: settings.relaxed_privileges,
         clock_origin_ms: None,
+        handed_over: settings.takeover.is_some(),
         recovery_us: 0,
         set_verbosity: logging::set_verbosity,
     })

@@ -2,15 +2,14 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use mcache::{Failure, Habits, Invocation, Server, ServerOptions, Settings};
+use mcache::takeover::{Estate, Predecessor};
+use mcache::{Failure, Habits, Invocation, Settings, serve, serve::Ready};
 use mcache::{daemon, logging, lower, passwd, privileges, settings::Engine, signals::Caught, warm};
-use mcache_base::{Now, Stat};
 use mcache_net::Listeners;
-use mcache_store::{SegmentStorageEngine, SimpleStorageEngine, StorageEngine};
+use mcache_store::{SegmentStorageEngine, SimpleStorageEngine};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
@@ -39,87 +38,38 @@ fn run(habits: Habits, arguments: Vec<OsString>) -> Result<(), Failure> {
         }
     };
     logging::start(settings.verbosity);
-    let (engine, large_pages) = (lower::engine_options(&settings)?, settings.large_pages);
+    let engine = lower::engine_options(&settings)?;
     lower::report(&settings);
-    let mut options = privileges::take(&settings, lower::server_options(&settings)?)?;
-    let memory_file = warm::open(&settings)?;
-    let listeners = Listeners::bind(&options.listeners, options.backlog)
+    let options = privileges::take(&settings, lower::server_options(&settings)?)?;
+    let predecessor = settings.takeover.as_deref().map_or(Ok(None), Predecessor::find)?;
+    let memory = warm::open(&settings, predecessor.as_ref())?;
+    let inherited = predecessor.as_ref().map_or(&[][..], |it| &it.sockets);
+    let mut listeners = Listeners::open(&options.listeners, options.backlog, inherited)
         .map_err(|error| Failure::system(format!("failed to listen on {error}")))?;
+    let (path, memory_path) = (settings.takeover.as_deref(), settings.memory_file.as_deref());
+    let estate = path.map(|path| Estate::new(path, memory_path, predecessor, &mut listeners));
+    let estate = estate.transpose()?;
     let signals = Caught::new().map_err(|error| Failure::system(error.to_string()))?;
     let pid_file = daemon::settle(&settings, listeners.addresses())?;
-    let signals = (signals, pid_file.as_ref().map(|file| file.path().to_owned()));
-    let cannot_run = |error| Failure::system(format!("the server cannot run: {error}"));
-    match settings.engine {
-        Engine::Simple => {
-            let again = move || again(&settings, &arguments);
-            let engine = Arc::new(SimpleStorageEngine::new(&engine));
-            serve(options, listeners, signals, engine, again).map(drop).map_err(cannot_run)
-        }
-        Engine::Segment => {
-            let engine = match memory_file {
-                None => SegmentStorageEngine::new(&engine)
-                    .map_err(privileges::explain_memory)
-                    .map_err(cannot_run)?,
-                Some(file) => warm::recover(&settings, &mut options, &engine, file)?,
-            };
-            if large_pages {
+    let heard = signals
+        .hear(pid_file.as_ref().map(|file| file.path().to_owned()))
+        .map_err(|error| Failure::system(error.to_string()))?;
+    let kind = settings.engine;
+    let ready = Ready { settings, arguments, options, engine, listeners, heard, pid_file };
+    match (kind, memory) {
+        (Engine::Segment, Some(memory)) => ready.serve_file(memory, estate),
+        (Engine::Segment, None) => {
+            let engine = SegmentStorageEngine::new(&ready.engine)
+                .map_err(privileges::explain_memory)
+                .map_err(serve::cannot_run)?;
+            if ready.settings.large_pages {
                 privileges::use_huge_pages(&engine);
             }
-            let (engine, again) = (Arc::new(engine), move || again(&settings, &arguments));
-            warm::verify(&engine).map_err(cannot_run)?;
-            let stopped = serve(options, listeners, signals, engine.clone(), again);
-            let now = stopped.map_err(cannot_run)?;
-            engine.close(now);
-            Ok(())
+            ready.serve(engine)
         }
-    }
-}
-
-/// Serves until it is stopped. Returns when that was.
-fn serve<E: StorageEngine>(
-    options: ServerOptions,
-    listeners: Listeners,
-    (signals, pid_file): (Caught, Option<PathBuf>),
-    engine: Arc<E>,
-    again: impl Fn() -> Result<Box<Settings>, Failure> + Send + 'static,
-) -> io::Result<Now> {
-    let certificates = options.tls.clone();
-    let server = Server::start_on(listeners, options, engine.clone())?;
-    let (clock, report, replace) = (server.clock(), server.settings_report(), server.users());
-    let at_the_end = server.clock();
-    // What the settings said when they were read last: cache_memlimit may have said otherwise.
-    let mut told = engine.stat(Stat::limit_maxbytes);
-    signals.stop(server.stopper(), pid_file, move || {
-        if let Some(Err(error)) = certificates.as_ref().map(|certificates| certificates.refresh()) {
-            tracing::warn!("Could not reload TLS certificates on SIGHUP: {error}");
+        (Engine::Simple, _) => {
+            let engine = SimpleStorageEngine::new(&ready.engine);
+            ready.serve(engine)
         }
-        let again = again().and_then(|settings| {
-            let capacity = lower::engine_options(&settings)?.capacity;
-            Ok((capacity, lower::users(&settings)?))
-        });
-        match again {
-            Ok((memory, users)) => {
-                replace(users);
-                if std::mem::replace(&mut told, memory) == memory {
-                    tracing::info!("SIGHUP: the limit of memory is not changed");
-                } else if engine.set_capacity(memory, clock()) {
-                    report("maxbytes", memory.to_string());
-                    tracing::info!(memory, "SIGHUP: the limit of memory was read again");
-                } else {
-                    tracing::warn!(memory, "SIGHUP: more memory than can be had without a restart");
-                }
-            }
-            Err(failure) => tracing::warn!(%failure, "SIGHUP: nothing changes"),
-        }
-    })?;
-    server.join()?;
-    Ok(at_the_end())
-}
-
-/// What the same command line, and the file that it names, say now.
-fn again(settings: &Settings, arguments: &[OsString]) -> Result<Box<Settings>, Failure> {
-    match settings.again(arguments.iter().cloned())? {
-        Invocation::Serve(settings) => Ok(settings),
-        Invocation::Print(_) => Err(Failure::usage("nothing to serve")),
     }
 }

@@ -79,6 +79,8 @@ pub struct ServerOptions {
     /// The cache's clock goes on: what the machine's clock since its start was when it was 0, in
     /// milliseconds.
     pub clock_origin_ms: Option<i64>,
+    /// Whether another process may take over.
+    pub handed_over: bool,
     /// Microseconds that it took to have the items back.
     pub recovery_us: u64,
     /// Called when a peer sets the verbosity: 0, 1 or 2.
@@ -98,9 +100,11 @@ impl ServerOptions {
     }
 
     /// Descriptors of the server itself, beside those of connections: the standard three, the
-    /// acceptor's two, two per worker, the listeners, two to wait for UDP.
+    /// acceptor's two, two per worker, the listeners, two to wait for UDP; and to be handed over the
+    /// listeners once more and four.
     pub fn descriptors(&self) -> usize {
-        7 + 2 * self.threads + self.listeners.len()
+        let handed_over = if self.handed_over { 4 + self.listeners.len() } else { 0 };
+        7 + 2 * self.threads + self.listeners.len() + handed_over
     }
 }
 
@@ -149,6 +153,7 @@ impl Default for ServerOptions {
             count_prefixes: false,
             clock_moves: false,
             clock_origin_ms: None,
+            handed_over: false,
             recovery_us: 0,
             set_verbosity: |_| {},
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcache_base::Now;
 use mcache_net::udp::Datagrams;
@@ -17,11 +17,15 @@ use crate::datagrams::DatagramServer;
 use crate::mailbox::Mailbox;
 use crate::options::ServerOptions;
 use crate::shared::Shared;
+use crate::tls::Certificates;
 use crate::users::Users;
 use crate::worker::Worker;
 
 /// How often the engine is given time for its upkeep.
 const MAINTENANCE: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether all connections have ended.
+const DRAIN_CHECK: Duration = Duration::from_millis(1);
 
 /// A running server. Dropping it stops it without waiting.
 pub struct Server {
@@ -111,6 +115,11 @@ impl Server {
         move |users| shared.logins.replace(users)
     }
 
+    /// What the server proves itself by, if some listener has TLS.
+    pub fn certificates(&self) -> Option<Arc<Certificates>> {
+        self.stopper.shared.options.tls.clone()
+    }
+
     /// Changes a line of `stats settings`, in any thread: its name and its value from now on.
     pub fn settings_report(&self) -> impl Fn(&str, String) + Send + 'static {
         let shared = self.stopper.shared.clone();
@@ -197,6 +206,19 @@ impl Stopper {
             mailboxes.iter().for_each(Mailbox::wake);
         };
         Self { shared: shared.clone(), wake_all: Arc::new(wake_all) }
+    }
+
+    /// Has the server accept nothing more and lets its connections end when nothing is asked on them.
+    /// Waits for that, but no longer than `patience`.
+    pub fn drain(&self, patience: Duration) {
+        let began = Instant::now();
+        self.shared.stop.drain();
+        (self.wake_all)();
+        while !self.shared.connections.are_over() && began.elapsed() < patience {
+            if !self.shared.stop.sleep(DRAIN_CHECK) {
+                break;
+            }
+        }
     }
 
     /// Tells the server to stop; returns at once.

@@ -400,6 +400,9 @@ impl Settings {
         if self.memory_file.is_some() && self.engine != Engine::Segment {
             return Err(Failure::usage("-e: only --engine segment has its items in a file"));
         }
+        if self.takeover.is_some() && self.engine != Engine::Segment {
+            return Err(Failure::usage("--takeover: only --engine segment hands its items over"));
+        }
         self.check_tls()?;
         let nowhere = [self.port, self.udp_port] == [Port::Off; 2] && self.unix_socket.is_none();
         if nowhere && self.habits == Habits::Mcache {

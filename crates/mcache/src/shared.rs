@@ -2,7 +2,10 @@
 
 use std::os::fd::RawFd;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed},
+};
 use std::time::Instant;
 
 use mcache_base::{ClassCounters, Counters};
@@ -68,6 +71,8 @@ pub struct Connections {
     pub total: AtomicU64,
     /// Refused at the limit.
     pub rejected: AtomicU64,
+    /// Whether none is accepted any more, not even from now on.
+    pub over: AtomicBool,
     /// Whether the process has descriptors to accept with.
     pub suspended: AtomicBool,
     /// Times that it had none.
@@ -138,6 +143,11 @@ impl Observer for Shared {
 }
 
 impl Connections {
+    /// Whether there is none, and none will come.
+    pub fn are_over(&self) -> bool {
+        self.over.load(Acquire) && self.open.load(Relaxed) + self.waiting.load(Relaxed) == 0
+    }
+
     /// Notes that none is accepted from now on.
     pub fn suspend(&self) -> Instant {
         self.suspended.store(true, Relaxed);

@@ -1,19 +1,31 @@
 //! SIGINT, SIGTERM and SIGUSR1: the first stops the server, the second ends the process at once.
 //! SIGHUP, which would end it, has the settings read again.
 
-use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
+use crate::daemon;
 use crate::failure::KILLED;
 use crate::server::Stopper;
 
 /// Signals that no longer end the process but wait to be heard.
 pub struct Caught(Signals);
+
+/// Whom signals are for.
+#[derive(Clone, Default)]
+pub struct Heard(Arc<Mutex<Heeding>>);
+
+#[derive(Default)]
+struct Heeding {
+    server: Option<Stopper>,
+    reread: Option<Box<dyn FnMut() + Send>>,
+    stopping: bool,
+}
 
 impl Caught {
     /// Catches the signals. Starts no thread, so the process may still go into the background.
@@ -21,32 +33,55 @@ impl Caught {
         Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP]).map(Self)
     }
 
-    /// Stops the server when one of them has come or comes; calls `reread` at each SIGHUP. If the
-    /// process ends at once, this pid file is removed first.
-    pub fn stop(
-        mut self,
-        stopper: Stopper,
-        pid_file: Option<PathBuf>,
-        mut reread: impl FnMut() + Send + 'static,
-    ) -> io::Result<()> {
+    /// Hears them, those that have come among them. If the process ends at once, this pid file is
+    /// removed first.
+    pub fn hear(mut self, pid_file: Option<PathBuf>) -> io::Result<Heard> {
+        let heard = Heard::default();
+        let heeding = heard.clone();
         Builder::new().name("signals".to_owned()).spawn(move || {
-            let mut stopping = false;
             for signal in self.0.forever() {
+                let mut heeding = heeding.lock();
                 if signal == SIGHUP {
-                    reread();
+                    heeding.reread.iter_mut().for_each(|reread| reread());
                     continue;
                 }
-                if stopping {
-                    if let Some(path) = &pid_file {
-                        let _ = fs::remove_file(path); // it ends in any case
-                    }
+                if heeding.stopping {
+                    pid_file.iter().for_each(|path| daemon::remove_pid_file(path));
                     std::process::exit(i32::from(KILLED));
                 }
-                stopping = true;
+                heeding.stopping = true;
                 tracing::info!(signal, "stopping");
-                stopper.stop();
+                heeding.server.iter().for_each(Stopper::stop);
             }
         })?;
-        Ok(())
+        Ok(heard)
+    }
+}
+
+impl Heard {
+    /// Has this server stopped when one of them has come or comes, and calls `reread` at each
+    /// SIGHUP.
+    pub fn heed(&self, server: Stopper, reread: impl FnMut() + Send + 'static) {
+        let mut heeding = self.lock();
+        if heeding.stopping {
+            server.stop();
+        }
+        heeding.server = Some(server);
+        heeding.reread = Some(Box::new(reread));
+    }
+
+    /// Forgets the server, which has stopped.
+    pub fn forget(&self) {
+        let mut heeding = self.lock();
+        (heeding.server, heeding.reread) = (None, None);
+    }
+
+    /// Whether one of them has come that stops the server.
+    pub fn is_stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Heeding> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,16 +1,22 @@
-//! The sign to stop, for threads that look and for those that sleep.
+//! The sign to stop, for threads that look and for those that sleep; and the one to let connections
+//! end before that.
 
 use std::sync::atomic::{
-    AtomicBool,
+    AtomicU8,
     Ordering::{Acquire, Release},
 };
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+/// What a server is to do, where 0 is to serve.
+const DRAIN: u8 = 1;
+const STOP: u8 = 2;
+
 /// Whether a server is to stop.
 #[derive(Default)]
 pub struct Stop {
-    asked: AtomicBool,
+    /// It only rises.
+    asked: AtomicU8,
     lock: Mutex<()>,
     changed: Condvar,
 }
@@ -18,13 +24,24 @@ pub struct Stop {
 impl Stop {
     /// Whether the server is to stop.
     pub fn is_asked(&self) -> bool {
-        self.asked.load(Acquire)
+        self.asked.load(Acquire) == STOP
+    }
+
+    /// Whether no connection is accepted any more, and those that are open are to end when nothing
+    /// is asked on them.
+    pub fn is_draining(&self) -> bool {
+        self.asked.load(Acquire) == DRAIN
+    }
+
+    /// Lets connections end from now on.
+    pub fn drain(&self) {
+        self.asked.fetch_max(DRAIN, Release);
     }
 
     /// Tells everybody who looks, and whoever sleeps in [`Self::sleep`], to stop.
     pub fn ask(&self) {
         let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.asked.store(true, Release);
+        self.asked.store(STOP, Release);
         drop(guard);
         self.changed.notify_all();
     }

@@ -1,9 +1,9 @@
-//! The memory file of `-e`: opened before anything is promised, and what came back from it.
+//! The memory file of `-e`, or that without a name of `--takeover`: opened before anything is promised, and what came back from it.
 
+use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
-use std::thread::Builder;
+use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
 use mcache_store::{
@@ -14,11 +14,26 @@ use crate::clock;
 use crate::failure::Failure;
 use crate::options::ServerOptions;
 use crate::settings::Settings;
+use crate::takeover::Predecessor;
 
 /// Opens and locks the file that items are to live in. Changes nothing in it.
-pub fn open(settings: &Settings) -> Result<Option<MemoryFile>, Failure> {
-    let Some(path) = &settings.memory_file else { return Ok(None) };
-    MemoryFile::open(path).map(Some).map_err(|error| about(path, &error))
+pub fn open(
+    settings: &Settings,
+    predecessor: Option<&Predecessor>,
+) -> Result<Option<MemoryFile>, Failure> {
+    let path = settings.memory_file.as_deref();
+    let opened = match (predecessor, path) {
+        (Some(predecessor), _) => MemoryFile::new(predecessor.memory(path)?),
+        (None, Some(path)) => MemoryFile::open(path),
+        (None, None) if settings.takeover.is_some() => MemoryFile::anonymous(),
+        (None, None) => return Ok(None),
+    };
+    opened.map(Some).map_err(|error| about(settings, &error))
+}
+
+/// Takes the file again that this process or the one before has used.
+pub fn reopen(settings: &Settings, file: File) -> Result<MemoryFile, Failure> {
+    MemoryFile::new(file).map_err(|error| about(settings, &error))
 }
 
 /// The engine whose items live in this file, with those that are there. What the server is to know
@@ -29,42 +44,51 @@ pub fn recover(
     engine: &EngineOptions,
     file: MemoryFile,
 ) -> Result<SegmentStorageEngine, Failure> {
-    let path = settings.memory_file.as_deref().unwrap_or(Path::new(""));
     let after_reboot = match settings.after_reboot {
         "verify" => AfterReboot::Verify,
         _ => AfterReboot::Cold,
     };
     let began = Instant::now();
     let engine = SegmentStorageEngine::on_file(engine, file, clock::boot(), after_reboot)
-        .map_err(|error| about(path, &error))?;
+        .map_err(|error| about(settings, &error))?;
     options.recovery_us = began.elapsed().as_micros() as u64;
     if let Some(recovery) = engine.recovery() {
         options.clock_origin_ms = Some(recovery.clock_origin_ms);
-        report(path, &recovery, options.recovery_us);
+        report(settings, &recovery, options.recovery_us);
     }
     Ok(engine)
 }
 
-/// Has what came back verified while the server answers.
-pub fn verify(engine: &Arc<SegmentStorageEngine>) -> io::Result<()> {
+/// Has what came back verified while the server answers, in a thread that ends then.
+pub fn verify(engine: &Arc<SegmentStorageEngine>) -> io::Result<JoinHandle<()>> {
     let engine = engine.clone();
     Builder::new().name("verify".to_owned()).spawn(move || {
         if let Some(recovery) = engine.verify() {
             let Recovery { items, segments_damaged, items_dropped, .. } = recovery;
             tracing::warn!(items, segments_damaged, items_dropped, "the memory file is damaged");
         }
-    })?;
-    Ok(())
+    })
 }
 
-fn about(path: &Path, error: &MemoryFileError) -> Failure {
-    Failure::system(format!("-e {}: {error}", path.display()))
+/// Where the items live.
+fn place(settings: &Settings) -> String {
+    match &settings.memory_file {
+        Some(path) => path.display().to_string(),
+        None => "(without a name)".to_owned(),
+    }
 }
 
-fn report(path: &Path, recovery: &Recovery, us: u64) {
+fn about(settings: &Settings, error: &MemoryFileError) -> Failure {
+    Failure::system(match &settings.memory_file {
+        Some(path) => format!("-e {}: {error}", path.display()),
+        None => format!("--takeover: the memory: {error}"),
+    })
+}
+
+fn report(settings: &Settings, recovery: &Recovery, us: u64) {
     let &Recovery { cold, was_stopped, items, bytes, segments_damaged, items_dropped, .. } =
         recovery;
-    let file = path.display();
+    let file = place(settings);
     if let Some(cold) = cold {
         tracing::info!(%file, why = cold.why(), "the memory file has no items");
         return;

@@ -25,6 +25,9 @@ use crate::shared::Shared;
 /// How often idle connections are looked for.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 
+/// How often it is looked which connections can end, while they are to.
+const DRAIN_CHECK: Duration = Duration::from_millis(2);
+
 /// How long a worker that has nothing to do leaves values by reference to a driver that says
 /// nothing of sends that are done.
 const PINS_CHECK: Duration = Duration::from_millis(10);
@@ -94,6 +97,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Vec::new();
         while !self.shared.stop.is_asked() {
+            let drains = self.shared.stop.is_draining();
             let patience = self.patience();
             self.driver.wait(patience, &mut events)?;
             let now = self.shared.clock.now();
@@ -114,6 +118,9 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             }
             self.driver.save_memory(self.shared.buffered[self.index].is_short());
             self.close_idle(now);
+            if drains {
+                self.drain(now);
+            }
             self.access.rest();
         }
         self.finish(events)
@@ -127,6 +134,9 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         }
         if std::mem::take(&mut self.pins_sent) {
             return Some(PINS_CHECK);
+        }
+        if self.shared.stop.is_draining() {
+            return Some(DRAIN_CHECK);
         }
         let kicks = matches!(self.shared.options.idle, IdlePolicy::Close(_))
             || self.shared.options.request_time.is_some()

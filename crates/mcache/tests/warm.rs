@@ -1,17 +1,20 @@
 //! A server with a memory file that is killed while it is written to, again and again: what it
 //! answered before is there in the next one, and nothing older.
 
+#[allow(dead_code, reason = "shared by tests of the program")]
+mod place;
+
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use place::{PATIENCE, Place};
+
+/// What every server here has.
+const OPTIONS: &str = "-s socket -e memory";
 
 /// Writers at once, and the keys that each has for itself.
 const WRITERS: usize = 3;
@@ -21,109 +24,6 @@ const KEYS: usize = 40;
 const CHANGES: usize = 3_000;
 
 const ROUNDS: usize = 6;
-
-struct Place(PathBuf);
-
-impl Place {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("mcache-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).expect("a temporary directory");
-        Self(path)
-    }
-
-    fn command(&self, options: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mcache"));
-        command.current_dir(&self.0).stdin(Stdio::null()).stderr(Stdio::null());
-        command.args(["-s", "socket", "-e", "memory"]).args(options.split_whitespace());
-        command
-    }
-
-    fn start(&self, options: &str) -> Running {
-        Running(self.command(options).spawn().expect("the program"))
-    }
-
-    fn connect(&self) -> Connection {
-        let began = Instant::now();
-        loop {
-            if let Ok(stream) = UnixStream::connect(self.0.join("socket")) {
-                stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-                return Connection(BufReader::new(stream));
-            }
-            assert!(began.elapsed() < PATIENCE, "nobody listens");
-            thread::sleep(Duration::from_millis(2));
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-struct Running(Child);
-
-impl Running {
-    fn end(mut self, signal: &str) {
-        let id = self.0.id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().expect("kill").success());
-        self.0.wait().expect("its end");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-struct Connection(BufReader<UnixStream>);
-
-impl Connection {
-    /// The first line of the answer; none if the server is gone.
-    fn ask(&mut self, request: &[u8]) -> Option<String> {
-        self.0.get_mut().write_all(request).ok()?;
-        let mut line = String::new();
-        self.0.read_line(&mut line).ok().filter(|&len| len > 0)?;
-        line.ends_with('\n').then_some(line)
-    }
-
-    /// The answer, of so many lines.
-    fn lines(&mut self, request: &[u8], count: usize) -> String {
-        let mut lines = self.ask(request).expect("an answer");
-        for _ in 1..count {
-            self.0.read_line(&mut lines).expect("a line");
-        }
-        lines
-    }
-
-    fn get(&mut self, key: &str) -> Option<Vec<u8>> {
-        let line = self.ask(format!("get {key}\r\n").as_bytes()).expect("an answer");
-        if line == "END\r\n" {
-            return None;
-        }
-        let len: usize = line.trim_end().rsplit(' ').next().unwrap().parse().expect("a length");
-        let mut value = vec![0; len + b"\r\nEND\r\n".len()];
-        self.0.read_exact(&mut value).expect("the value");
-        value.truncate(len);
-        Some(value)
-    }
-
-    fn stat(&mut self, report: &str, name: &str) -> String {
-        let mut line = self.ask(format!("stats{report}\r\n").as_bytes()).expect("an answer");
-        let mut found = None;
-        while line != "END\r\n" {
-            let mut words = line.split_whitespace().skip(1);
-            if words.next() == Some(name) {
-                found = words.next().map(str::to_owned);
-            }
-            line.clear();
-            self.0.read_line(&mut line).expect("a line");
-        }
-        found.expect("the statistic")
-    }
-}
 
 fn value(number: usize) -> Vec<u8> {
     let len = [3, 60, 900, 5_000, 40_000][number % 5];
@@ -186,7 +86,7 @@ fn a_killed_server_forgets_nothing_that_it_answered() {
     let place = Place::new("killed");
     let mut known: Vec<Known> = (0..WRITERS).map(|_| Known::default()).collect();
     for round in 0..ROUNDS {
-        let server = place.start("-m 64 -t 2");
+        let server = place.start(&format!("{OPTIONS} -m 64 -t 2"));
         let done = AtomicUsize::new(0);
         thread::scope(|scope| {
             for (writer, known) in known.iter_mut().enumerate() {
@@ -200,7 +100,8 @@ fn a_killed_server_forgets_nothing_that_it_answered() {
             }
             server.end("-KILL");
         });
-        let _server = place.start(["-m 64 -t 1", "-m 32 -t 2 --eviction s3fifo"][round % 2]);
+        let next = ["-m 64 -t 1", "-m 32 -t 2 --eviction s3fifo"][round % 2];
+        let _server = place.start(&format!("{OPTIONS} {next}"));
         known.iter_mut().for_each(|known| judge(&place, known));
         let mut connection = place.connect();
         assert_eq!(connection.stat(" mcache", "recovery_segments_damaged"), "0");
@@ -211,12 +112,12 @@ fn a_killed_server_forgets_nothing_that_it_answered() {
 fn a_stopped_server_goes_on_at_once() {
     let place = Place::new("stopped");
     for signal in ["-TERM", "-USR1", "-INT"] {
-        let server = place.start("-m 64");
+        let server = place.start(&format!("{OPTIONS} -m 64"));
         let mut connection = place.connect();
         assert_eq!(connection.ask(b"set k 5 100 5\r\nvalue\r\n").unwrap(), "STORED\r\n");
         let gets = connection.lines(b"gets k\r\n", 3);
         server.end(signal);
-        let server = place.start("-m 64");
+        let server = place.start(&format!("{OPTIONS} -m 64"));
         let mut connection = place.connect();
         assert_eq!(connection.lines(b"gets k\r\n", 3), gets);
         assert_eq!(connection.stat(" mcache", "recovered_items"), "1");
@@ -228,7 +129,7 @@ fn a_stopped_server_goes_on_at_once() {
 #[test]
 fn a_file_that_cannot_be_had_is_one_line() {
     let place = Place::new("refused");
-    let _server = place.start("-m 64");
+    let _server = place.start(&format!("{OPTIONS} -m 64"));
     place.connect();
     fs::write(place.0.join("letter"), "dear reader").expect("a file");
     for (options, said) in [

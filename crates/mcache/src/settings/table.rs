@@ -521,6 +521,11 @@ settings! {
         ["--after-reboot"] "cold|verify" =>
             |field, text| read::one_of(field, text, &["cold", "verify"]);
 
+    /// Unix socket over which a process that is started with it takes listeners and items over from
+    /// the one that runs, so that no connection is refused; and gives them to the next.
+    takeover: Option<PathBuf> = None, None => show::path;
+        ["--takeover"] "SOCKET" => read::path;
+
     /// Bytes of an item's flags.
     client_flags_size: u32 = 4, 4 => show::plain;
         stat "client_flags_size";

@@ -235,6 +235,24 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         open
     }
 
+    /// Closes the connections on which nothing is asked, each once it was looked at for what has
+    /// come. Who has connected just now may ask first.
+    #[cold]
+    pub(super) fn drain(&mut self, now: Now) {
+        for index in 0..self.connections.len() {
+            let id = ConnectionId(index);
+            let Some(connection) = self.connection(id) else { continue };
+            let waits = connection.waits;
+            match waits {
+                Waits::Events => self.take_leave(id, Reason::Shutdown),
+                Waits::Peer if connection.may_ask(now) => {}
+                Waits::Peer if connection.looks_last() => self.make_ready(id),
+                Waits::Peer => self.take_leave(id, Reason::Shutdown),
+                Waits::Turn | Waits::Login | Waits::Sent | Waits::SentLast(_) => {}
+            }
+        }
+    }
+
     /// Closes everything, but gives the sends that are under way a moment to finish.
     pub(super) fn finish(mut self, mut events: Vec<Event<Answers<E::Pin>>>) -> io::Result<()> {
         for index in 0..self.connections.len() {

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, flock, fstatvfs};
+use rustix::fs::{FlockOperation, MemfdFlags, flock, fstatvfs, memfd_create};
 use rustix::io::Errno;
 
 use super::super::arena::{Arena, Geometry};
@@ -97,6 +97,18 @@ impl MemoryFile {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(MODE);
         Self::new(options.open(path).map_err(system("open it"))?)
+    }
+
+    /// Makes one that has no name, and is gone with the last process that has it.
+    pub fn anonymous() -> Result<Self, MemoryFileError> {
+        let file = memfd_create("mcache", MemfdFlags::CLOEXEC)
+            .map_err(|error| MemoryFileError::System("have a nameless one", error.into()))?;
+        Self::new(file.into())
+    }
+
+    /// The file, for another process. Its lock is shared: one of them at a time may use it.
+    pub fn share(&self) -> Arc<File> {
+        self.file.clone()
     }
 
     /// Takes a file that is open.

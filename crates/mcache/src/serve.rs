@@ -1,0 +1,154 @@
+//! Serving from the start of the threads to the end, and again if a successor fails.
+
+use std::io;
+use std::sync::Arc;
+
+use mcache_base::{Now, Stat};
+use mcache_net::Listeners;
+use mcache_store::{EngineOptions, MemoryFile, StorageEngine};
+
+use crate::daemon::PidFile;
+use crate::failure::Failure;
+use crate::options::ServerOptions;
+use crate::server::Server;
+use crate::settings::{Invocation, Settings};
+use crate::signals::Heard;
+use crate::takeover::Estate;
+use crate::{lower, privileges, warm};
+
+/// What a server is made of, all of which is had before it answers.
+pub struct Ready {
+    /// What the user said.
+    pub settings: Box<Settings>,
+    /// The command line without the program's name.
+    pub arguments: Vec<std::ffi::OsString>,
+    /// What the server is told.
+    pub options: ServerOptions,
+    /// What the engine is told.
+    pub engine: EngineOptions,
+    /// Where it listens.
+    pub listeners: Listeners,
+    /// Signals.
+    pub heard: Heard,
+    /// The file that says the process's id, if there is one.
+    pub pid_file: Option<PidFile>,
+}
+
+impl Ready {
+    /// Serves with an engine whose items are gone with the process, until it is stopped.
+    pub fn serve<E: StorageEngine>(self, engine: E) -> Result<(), Failure> {
+        let engine = Arc::new(engine);
+        let server = Server::start_on(self.listeners, self.options, engine.clone());
+        let server = server.map_err(cannot_run)?;
+        heed(&self.heard, &server, &engine, again(&self.settings, &self.arguments));
+        server.join().map_err(cannot_run)
+    }
+
+    /// Serves items in a file until the server is stopped, or another process serves them.
+    pub fn serve_file(
+        mut self,
+        memory: MemoryFile,
+        mut estate: Option<Estate>,
+    ) -> Result<(), Failure> {
+        let mut next = Some((self.listeners, memory));
+        while let Some((listeners, memory)) = next.take() {
+            let file = memory.share();
+            if let Some(estate) = &estate {
+                estate.take_over()?;
+            }
+            let engine = warm::recover(&self.settings, &mut self.options, &self.engine, memory)?;
+            if self.settings.large_pages {
+                privileges::use_huge_pages(&engine);
+            }
+            let engine = Arc::new(engine);
+            let verifying = warm::verify(&engine).map_err(cannot_run)?;
+            let server = Server::start_on(listeners, self.options.clone(), engine.clone());
+            let server = server.map_err(cannot_run)?;
+            if let Some(estate) = &mut estate {
+                estate.serve(server.stopper(), file.clone()).map_err(cannot_run)?;
+            }
+            let clock = server.clock();
+            heed(&self.heard, &server, &engine, again(&self.settings, &self.arguments));
+            server.join().map_err(cannot_run)?;
+            self.heard.forget();
+            let _ = verifying.join(); // whatever it came to: nobody is at work any more
+            engine.close(clock());
+            drop(engine);
+            let Some(estate) = &mut estate else { break };
+            let heard = self.heard.clone();
+            if let Some(listeners) = estate.hand_over(&self.options, || heard.is_stopping())? {
+                let file = file.try_clone().map_err(cannot_run)?;
+                next = Some((listeners, warm::reopen(&self.settings, file)?));
+                if let Some(Err(failure)) = self.pid_file.as_ref().map(PidFile::write) {
+                    tracing::warn!("no pid file: {failure}");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A failure to serve.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub fn cannot_run(error: io::Error) -> Failure {
+    Failure::system(format!("the server cannot run: {error}"))
+}
+
+/// Has signals stop the server, and change what can be changed while it runs.
+fn heed<E: StorageEngine>(
+    heard: &Heard,
+    server: &Server,
+    engine: &Arc<E>,
+    again: impl Fn() -> Result<Box<Settings>, Failure> + Send + 'static,
+) {
+    let (clock, report, replace) = (server.clock(), server.settings_report(), server.users());
+    let (engine, certificates) = (engine.clone(), server.certificates());
+    // What the settings said when they were read last: cache_memlimit may have said otherwise.
+    let mut told = engine.stat(Stat::limit_maxbytes);
+    heard.heed(server.stopper(), move || {
+        if let Some(Err(error)) = certificates.as_ref().map(|certificates| certificates.refresh()) {
+            tracing::warn!("Could not reload TLS certificates on SIGHUP: {error}");
+        }
+        let again = again().and_then(|settings| {
+            let capacity = lower::engine_options(&settings)?.capacity;
+            Ok((capacity, lower::users(&settings)?))
+        });
+        match again {
+            Ok((memory, users)) => {
+                replace(users);
+                set_memory(&*engine, memory, &mut told, clock(), &report);
+            }
+            Err(failure) => tracing::warn!(%failure, "SIGHUP: nothing changes"),
+        }
+    });
+}
+
+/// Sets the limit of memory, if the settings say something else than when they were read last.
+fn set_memory(
+    engine: &impl StorageEngine,
+    memory: u64,
+    told: &mut u64,
+    now: Now,
+    report: impl Fn(&str, String),
+) {
+    if std::mem::replace(told, memory) == memory {
+        tracing::info!("SIGHUP: the limit of memory is not changed");
+    } else if engine.set_capacity(memory, now) {
+        report("maxbytes", memory.to_string());
+        tracing::info!(memory, "SIGHUP: the limit of memory was read again");
+    } else {
+        tracing::warn!(memory, "SIGHUP: more memory than can be had without a restart");
+    }
+}
+
+/// What the same command line, and the file that it names, say whenever it is asked.
+fn again(
+    settings: &Settings,
+    arguments: &[std::ffi::OsString],
+) -> impl Fn() -> Result<Box<Settings>, Failure> + Send + 'static {
+    let (settings, arguments) = (settings.clone(), arguments.to_vec());
+    move || match settings.again(arguments.iter().cloned())? {
+        Invocation::Serve(settings) => Ok(settings),
+        Invocation::Print(_) => Err(Failure::usage("nothing to serve")),
+    }
+}
