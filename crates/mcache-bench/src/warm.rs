@@ -2,8 +2,8 @@
 //! while it is asked: how soon the next one answers, and whether it has what it should.
 //!
 //! `warm [--server PATH] [--file PATH] [--items N] [--value BYTES] [--mb N] [--kills N]
-//! [--stops N] [--takeovers N] [--ms N]`: the file is made anew, and gone at the end. A key is settled if its
-//! last change was answered; its value says which change that was.
+//! [--stops N] [--takeovers N] [--ms N]`: the file is made anew, and gone at the end.
+//! A key is settled if its last change was answered; its value says which change that was.
 
 mod takeover;
 

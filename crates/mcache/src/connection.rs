@@ -210,8 +210,8 @@ impl<E: StorageEngine> Connection<E> {
         self.waits == Waits::Peer && (!self.pending.is_empty() || self.session.is_midway())
     }
 
-    /// Whether its peer is in the midst of something, or has connected so shortly before that it had
-    /// no time to ask anything.
+    /// Whether its peer is in the midst of something, or has connected so shortly before that it
+    /// had no time to ask anything.
     pub fn may_ask(&self, now: Now) -> bool {
         let is_new = !self.has_asked && now.clock_ms < self.since_ms + DRAIN_MS;
         self.is_midway() || self.is_shaking() || is_new

@@ -51,7 +51,8 @@ fn daemonize(settings: &Settings) -> Result<(), Failure> {
         .map_err(|error| Failure::system(format!("failed to daemonize: {error}")))
 }
 
-/// The file that holds the process id. Dropping it removes the file, unless it is another's by then.
+/// The file that holds the process id. Dropping it removes the file, unless it is
+/// another's by then.
 pub struct PidFile {
     path: PathBuf,
     temporary: PathBuf,

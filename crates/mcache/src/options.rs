@@ -100,7 +100,7 @@ impl ServerOptions {
     }
 
     /// Descriptors of the server itself, beside those of connections: the standard three, the
-    /// acceptor's two, two per worker, the listeners, two to wait for UDP; and to be handed over the
+    /// acceptor's two, two per worker, the listeners, two to wait for UDP; to hand over, the
     /// listeners once more and four.
     pub fn descriptors(&self) -> usize {
         let handed_over = if self.handed_over { 4 + self.listeners.len() } else { 0 };

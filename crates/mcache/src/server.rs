@@ -208,8 +208,8 @@ impl Stopper {
         Self { shared: shared.clone(), wake_all: Arc::new(wake_all) }
     }
 
-    /// Has the server accept nothing more and lets its connections end when nothing is asked on them.
-    /// Waits for that, but no longer than `patience`.
+    /// Has the server accept nothing more and lets its connections end when nothing is asked on
+    /// them. Waits for that, but no longer than `patience`.
     pub fn drain(&self, patience: Duration) {
         let began = Instant::now();
         self.shared.stop.drain();

@@ -1,4 +1,5 @@
-//! The memory file of `-e`, or that without a name of `--takeover`: opened before anything is promised, and what came back from it.
+//! The memory file of `-e`, or that without a name of `--takeover`: opened before anything is
+//! promised, and what came back from it.
 
 use std::fs::File;
 use std::io;

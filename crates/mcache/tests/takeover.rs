@@ -1,5 +1,5 @@
-//! A process that takes over from the one that runs: under load, with other settings, and when one of
-//! the two fails in the midst of it.
+//! A process that takes over from the one that runs: under load, with other settings, and when one
+//! of the two fails in the midst of it.
 
 #[allow(dead_code, reason = "shared by tests of the program")]
 mod place;
