@@ -110,11 +110,16 @@ fn converse(
         let Known { version: last, is_open } = &known[key as usize];
         let answer = if (random >> 40).is_multiple_of(SETS) {
             is_open.store(true, Relaxed);
-            client.set(key, &value_of(key, version, plan.value)).map(|is_stored| {
-                last.store(version, Relaxed);
-                is_open.store(false, Relaxed);
-                !is_stored
-            })
+            let is_stored = client.set(key, &value_of(key, version, plan.value));
+            match is_stored {
+                Ok(true) => {
+                    last.store(version, Relaxed);
+                    is_open.store(false, Relaxed);
+                    Ok(false)
+                }
+                Ok(false) => Err(io::ErrorKind::UnexpectedEof.into()), // the end is no answer
+                Err(error) => Err(error),
+            }
         } else {
             fetch(client, plan, key).map(|found| {
                 let is_either = is_open.swap(false, Relaxed); // it was cut off: either is right

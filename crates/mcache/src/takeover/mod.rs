@@ -3,8 +3,8 @@
 //! The new process gets the listening sockets and the memory of the one that runs over a Unix
 //! socket. It looks whether it can serve with them; only then the running one lets its connections
 //! end, leaves its memory in order, and ends itself once the new one serves. Connections that come
-//! meanwhile wait in the sockets' queues. Until connections end, a failure of the new process leaves
-//! the running one as it was; after that it recovers the memory and goes on.
+//! meanwhile wait in the sockets' queues. Until connections end, a failure of the new process
+//! leaves the running one as it was; after that it recovers the memory and goes on.
 //!
 //! From [`words::GO`] on, both keep their ends of the connection until their processes end. So the
 //! end of it says that the other's process is gone, and with it whoever may write to the memory.

@@ -1,8 +1,8 @@
 //! What a server and its successor say to each other.
 //!
 //! The successor greets with [`GREETING`]; the server offers what it has, one thing a message, up
-//! to [`ALL`], or says [`NO`] and why. [`GO`] of the successor makes the server stop; [`AT_REST`] of
-//! the server says that it has, and [`SERVING`] of the successor that the server may end.
+//! to [`ALL`], or says [`NO`] and why. [`GO`] of the successor makes the server stop; [`AT_REST`]
+//! of the server says that it has, and [`SERVING`] of the successor that the server may end.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
