@@ -226,6 +226,11 @@ impl Quiet {
         Self { flush_allowed: true, strict_framing: false, settings: Mutex::new(settings) }
     }
 
+    /// The same, where a session that has lost its place ends.
+    pub fn strict() -> Self {
+        Self { strict_framing: true, ..Self::new() }
+    }
+
     fn lines(&self) -> MutexGuard<'_, Vec<StatLine>> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }

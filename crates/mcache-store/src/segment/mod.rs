@@ -144,8 +144,14 @@ pub struct SegmentStorageEngine {
 impl SegmentStorageEngine {
     /// An empty engine. Fails if the system has no address space for it.
     pub fn new(options: &EngineOptions) -> io::Result<Self> {
+        Self::with_secret(options, KeyHasher::draw_secret())
+    }
+
+    /// As [`Self::new`], with the secret that keys are hashed under: where nobody else is at work,
+    /// the same operations have the same outcomes and evictions.
+    pub fn with_secret(options: &EngineOptions, secret: [u64; 2]) -> io::Result<Self> {
         let arena = Arena::new(options.capacity)?;
-        Self::build(options, arena, KeyHasher::draw_secret(), Flush::default())
+        Self::build(options, arena, secret, Flush::default())
     }
 
     /// An engine in this arena, of which nothing is in the index.
