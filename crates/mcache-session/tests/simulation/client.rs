@@ -201,8 +201,10 @@ impl Client<'_> {
             let cas = if verb == "cas" { format!(" {cas}") } else { String::new() };
             format!("{verb} {key} {flags} {exptime} {}{cas}{quiet}\r\n", value.len())
         };
-        // A value that does not end where it should ends the connection.
-        let end: &[u8] = if self.numbers.one_in(200) { b"!!" } else { b"\r\n" };
+        // A value that does not end where it should ends the connection. Of one that is too large
+        // it depends on how it arrives which of the two is said.
+        let is_bad = value.len() <= BELOW_MAX && self.numbers.one_in(200);
+        let end: &[u8] = if is_bad { b"!!" } else { b"\r\n" };
         let whole = |line: &str| [line.as_bytes(), &value, end].concat();
         let head = line(cas);
         Request::store(whole(&head), whole(&line(of_model)), head.len(), value.len())

@@ -6,6 +6,10 @@
 //! served, a session over the simple engine is asked in turn, and both have to say the same. With
 //! little memory an item may be missing; one that is there has to be the last that was stored.
 //!
+//! It finds, within the first fifty seeds: a delete that leaves the items of one key in 64 there,
+//! two bytes swapped where a value that arrives goes on, a deadline forgotten once the clock has
+//! stepped a minute beyond it, memory used again while a peer still takes a value from it.
+//!
 //! `SIM_SEED=n cargo test -p mcache-session --test simulation` runs one seed again,
 //! `SIM_SEEDS=n` runs so many.
 
@@ -22,7 +26,7 @@ use world::{Happened, World};
 const SEEDS: u64 = 1_000;
 
 /// Things that happen in a world.
-const STEPS: usize = 600;
+const STEPS: usize = 500;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
