@@ -81,6 +81,7 @@ pub struct World {
     now: Now,
     connections: Vec<Connection>,
     told: Vec<(usize, u64, u64)>,
+    resets: u64,
 }
 
 /// What happened in a world, to be sure that it was something.
@@ -160,11 +161,13 @@ impl Connection {
         self.has_turn = true;
     }
 
-    /// The network takes at most so many bytes of the answers.
-    fn take(&mut self, most: usize) {
+    /// The network takes at most so many bytes of the answers. Returns whether it can: a value of
+    /// which only a part was held is not all there any more.
+    fn take(&mut self, most: usize) -> bool {
         let taken = take(&mut self.out, most);
         self.heard.hear(&taken);
         self.has_turn |= self.next == Next::Send;
+        !taken.is_empty() || self.out.is_empty()
     }
 
     /// Whether nothing can happen any more unless the client sends.
@@ -200,6 +203,7 @@ impl World {
             now: Now { clock_ms: 100_000, unix: 1_800_000_000 },
             connections: Vec::new(),
             told: Vec::new(),
+            resets: 0,
             numbers,
             manners,
         }
@@ -208,7 +212,6 @@ impl World {
     /// Lets so many things happen, then waits until everything that was asked is answered, and
     /// looks at every key. Panics if something is not as it should be.
     pub fn run(mut self, steps: usize) -> Happened {
-        let mut resets = 0;
         for at in 0..CONNECTIONS {
             let connection = self.connect(at != NOSY);
             self.connections.push(connection);
@@ -220,10 +223,7 @@ impl World {
                 30..55 => self.deliver(at),
                 55..75 => self.turn(at),
                 75..93 => self.take(at),
-                93 | 94 => {
-                    resets += 1;
-                    self.connections[at] = self.connect(at != NOSY);
-                }
+                93 | 94 => self.reset(at),
                 95 => self.threads_change(),
                 96 => self.engine.maintain(self.now),
                 _ => self.clocks_step(),
@@ -236,7 +236,7 @@ impl World {
             self.connections[1].send(Request { bytes: line, parts: vec![part] });
         }
         self.settle();
-        self.end(resets)
+        self.end()
     }
 
     fn connect(&mut self, may_be_binary: bool) -> Connection {
@@ -265,8 +265,17 @@ impl World {
 
     fn take(&mut self, at: usize) {
         let most = self.numbers.piece(64 << 10);
-        self.connections[at].take(most);
+        let goes_on = self.connections[at].take(most);
         self.compare(at);
+        if !goes_on {
+            assert!(self.manners.little && self.connections[at].out.is_partial());
+            self.reset(at);
+        }
+    }
+
+    fn reset(&mut self, at: usize) {
+        self.resets += 1;
+        self.connections[at] = self.connect(at != NOSY);
     }
 
     /// A connection has its turn, if there is something to do in it.
@@ -340,7 +349,7 @@ impl World {
         }
     }
 
-    fn end(mut self, resets: u64) -> Happened {
+    fn end(mut self) -> Happened {
         for connection in &self.connections[NOSY + 1..] {
             let Connection { heard, expected, asked, is_over, .. } = connection;
             assert!(*is_over || (asked.is_empty() && connection.arrived.is_empty()), "served");
@@ -356,7 +365,7 @@ impl World {
             assert!(value == 0 || !left.contains(&name), "{value} {name} with nobody there");
         }
         let hits = self.threads.iter().map(|thread| thread.counters.read(Stat::get_hits)).sum();
-        Happened { evictions: self.engine.stat(Stat::evictions), hits, resets }
+        Happened { evictions: self.engine.stat(Stat::evictions), hits, resets: self.resets }
     }
 }
 
