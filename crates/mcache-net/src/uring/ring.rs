@@ -4,14 +4,28 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use io_uring::register::Restriction;
 use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, squeue};
+use io_uring::{IoUring, cqueue, opcode, squeue};
 use rustix::io::Errno;
 
 use super::Sizes;
 
 /// `IORING_ENTER_GETEVENTS`: runs what the kernel has put off until somebody asks for events.
 const GET_EVENTS: u32 = 1;
+
+/// What a ring does once it is in use, and nothing else: it goes past whatever forbids the process
+/// to open and to connect.
+const OPERATIONS: [u8; 5] = [
+    opcode::Recv::CODE, // that of many receives too
+    opcode::Send::CODE,
+    opcode::SendMsg::CODE,
+    opcode::PollAdd::CODE,
+    opcode::AsyncCancel::CODE,
+];
+
+/// The flags that its entries may have.
+const FLAGS: squeue::Flags = squeue::Flags::BUFFER_SELECT.union(squeue::Flags::SKIP_SUCCESS);
 
 /// A submission and a completion queue.
 pub(super) struct Ring {
@@ -56,6 +70,11 @@ impl Ring {
         if !enough {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel is too old"));
         }
+        let flags = Restriction::sqe_flags_allowed(FLAGS.bits());
+        let mut allowed: Vec<_> = OPERATIONS.into_iter().map(Restriction::sqe_op).collect();
+        allowed.push(flags);
+        // They hold from when it is enabled; then nothing can be registered any more either.
+        ring.submitter().register_restrictions(&mut allowed)?;
         Ok(Self { ring, enabled: false, backlog: VecDeque::new() })
     }
 
@@ -146,5 +165,33 @@ impl Ring {
             buffer: cqueue::buffer_select(entry.flags()),
             more: cqueue::more(entry.flags()),
         }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_in_use_does_what_the_driver_needs_and_no_more() {
+        let mut ring = match Ring::new(&Sizes::default()) {
+            Ok(ring) => ring,
+            Err(error) => return eprintln!("io_uring is not to be had here: {error}"),
+        };
+        let entries: [(squeue::Entry, i32); 4] = [
+            (opcode::AsyncCancel::new(99).build(), -libc::ENOENT),
+            (opcode::AsyncCancel::new(99).build().flags(squeue::Flags::ASYNC), -libc::EACCES),
+            (opcode::Nop::new().build(), -libc::EACCES),
+            (opcode::Socket::new(libc::AF_INET, libc::SOCK_STREAM, 0).build(), -libc::EACCES),
+        ];
+        let mut results = Vec::new();
+        for (entry, expected) in entries {
+            ring.push_plain(entry);
+            ring.enter(Some(Duration::from_secs(1))).unwrap();
+            ring.read(&mut results);
+            assert_eq!(results.pop().map(|it| it.result), Some(expected));
+        }
+        let registered = ring.ring.submitter().unregister_files();
+        assert_eq!(registered.unwrap_err().raw_os_error(), Some(libc::EACCES));
     }
 }
