@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
 use mcache_base::limits::{LENT_BUFFERS_FIRST, RECEIVED_AHEAD_MAX};
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 use super::Sizes;
 use super::ring::Ring;
@@ -49,6 +49,9 @@ impl Buffers {
         let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
         // SAFETY: a new mapping, wherever the system likes.
         let memory = unsafe { mmap_anonymous(ptr::null_mut(), size, protection, flags) }?;
+        // What peers send does not belong into a core file. A refusal is no failure.
+        // SAFETY: that changes nothing in the mapping.
+        let _ = unsafe { madvise(memory, size, Advice::LinuxDontDump) };
         let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         let filled = vec![(0, NONE); count.into()].into_boxed_slice();
         let mut buffers = Self { memory, size, count, unused: 0, len, tail: 0, filled };

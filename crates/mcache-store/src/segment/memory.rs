@@ -40,8 +40,7 @@ impl Mapping {
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh anonymous mapping aliases nothing.
         let start = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags) }?;
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, len, backing: None })
+        Self::private(start.cast(), len, None)
     }
 
     /// Maps a part of a file. Nothing of it may be touched that the file has no memory for, see
@@ -52,8 +51,15 @@ impl Mapping {
         // SAFETY: a new mapping at an address of the system's choice; the file is locked against
         // other processes of this program (see `warm`), and mapped here once.
         let start = unsafe { mmap(std::ptr::null_mut(), len, prot, flags, &**file, offset) }?;
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, len, backing: Some(Backing { file: file.clone(), offset }) })
+        Self::private(start.cast(), len, Some(Backing { file: file.clone(), offset }))
+    }
+
+    /// A mapping whose bytes are left out of core files: they are the peers'.
+    fn private(start: *mut u8, len: usize, backing: Option<Backing>) -> io::Result<Self> {
+        let start = NonNull::new(start).ok_or(io::ErrorKind::OutOfMemory)?;
+        // SAFETY: the whole mapping; that changes nothing in it. A refusal is no failure.
+        let _ = unsafe { madvise(start.as_ptr().cast(), len, Advice::LinuxDontDump) };
+        Ok(Self { start, len, backing })
     }
 
     /// Has the system give a range memory now, if it is a file's: a volume that is full says so
@@ -346,19 +352,31 @@ mod tests {
         assert_eq!((mapping.u32(PAGE).load(Relaxed), mapping.u32(3 * PAGE).load(Relaxed)), (0, 9));
     }
 
+    /// Whether the system has noted this about the mapping, in its words.
+    fn has_flag(mapping: &Mapping, flag: &str) -> bool {
+        let maps = std::fs::read_to_string("/proc/self/smaps").expect("Linux has it");
+        let begin = format!("{:x}-", mapping.start.as_ptr().addr());
+        let own = maps.lines().skip_while(|line| !line.starts_with(&begin));
+        let mut flags = own.filter(|line| line.starts_with("VmFlags:"));
+        flags.next().is_some_and(|flags| flags.split_whitespace().any(|it| it == flag))
+    }
+
+    #[test]
+    fn items_are_left_out_of_core_files() {
+        let file = rustix::fs::memfd_create("items", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let file = Arc::new(File::from(file));
+        file.set_len(PAGE as u64).unwrap();
+        for mapping in [Mapping::new(PAGE).unwrap(), Mapping::of_file(&file, 0, PAGE).unwrap()] {
+            assert!(has_flag(&mapping, "dd"));
+        }
+    }
+
     #[test]
     fn huge_pages_are_what_the_system_is_asked_for() {
         let mapping = Mapping::new(8 << 20).unwrap();
-        let asked_for = || {
-            let maps = std::fs::read_to_string("/proc/self/smaps").expect("Linux has it");
-            let begin = format!("{:x}-", mapping.start.as_ptr().addr());
-            let own = maps.lines().skip_while(|line| !line.starts_with(&begin));
-            let mut flags = own.filter(|line| line.starts_with("VmFlags:"));
-            flags.next().is_some_and(|flags| flags.split_whitespace().any(|flag| flag == "hg"))
-        };
-        assert!(!asked_for());
+        assert!(!has_flag(&mapping, "hg"));
         let allowed = mapping.use_huge_pages().is_ok();
-        assert_eq!(asked_for(), allowed);
+        assert_eq!(has_flag(&mapping, "hg"), allowed);
         mapping.u32(0).store(7, Relaxed);
         assert_eq!(mapping.u32(0).load(Relaxed), 7);
     }
