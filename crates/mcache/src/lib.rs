@@ -18,6 +18,7 @@ mod outputs;
 pub mod passwd;
 pub mod privileges;
 mod roster;
+pub mod sandbox;
 pub mod serve;
 pub mod server;
 pub mod settings;

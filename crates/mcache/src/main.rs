@@ -51,11 +51,10 @@ fn run(habits: Habits, arguments: Vec<OsString>) -> Result<(), Failure> {
     let estate = estate.transpose()?;
     let signals = Caught::new().map_err(|error| Failure::system(error.to_string()))?;
     let pid_file = daemon::settle(&settings, listeners.addresses())?;
-    let heard = signals
-        .hear(pid_file.as_ref().map(|file| file.path().to_owned()))
-        .map_err(|error| Failure::system(error.to_string()))?;
+    let pid_path = pid_file.as_ref().map(|file| file.path());
+    let needs = privileges::Needs::of(&settings, listeners.addresses(), pid_path);
     let kind = settings.engine;
-    let ready = Ready { settings, arguments, options, engine, listeners, heard, pid_file };
+    let ready = Ready { settings, arguments, options, engine, listeners, signals, needs, pid_file };
     match (kind, memory) {
         (Engine::Segment, Some(memory)) => ready.serve_file(memory, estate),
         (Engine::Segment, None) => {

@@ -3,14 +3,24 @@
 use std::fs;
 use std::io;
 
+use std::path::Path;
+
+use mcache_net::ListenAddress;
+use mcache_session::Authentication;
 use mcache_store::SegmentStorageEngine;
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::unistd::{Uid, User, geteuid, getuid, setgid, setgroups, setuid};
 use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, remove_capability_from_bounding_set,
+    set_capabilities, set_no_new_privs,
+};
 
 use crate::failure::{Failure, NO_USER};
 use crate::options::ServerOptions;
+use crate::sandbox::{self, Files};
 use crate::settings::{Habits, Settings};
 
 /// Where the system says whether it has huge pages.
@@ -19,12 +29,89 @@ const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 /// Takes what the server needs and gives up the rest. The options come back with the number of
 /// connections that there is room for.
 pub fn take(settings: &Settings, mut options: ServerOptions) -> Result<ServerOptions, Failure> {
-    if settings.core_dumps {
-        core_dumps()?;
-    }
+    let dumpable = core_dumps(settings)?;
     options.connections_max = open_files(options.connections_max, options.descriptors())?;
+    empty_bounding_set(); // while it may
     become_user(settings)?;
+    // Last: whoever becomes another user is made not dumpable by the system.
+    set_dumpable_behavior(dumpable)
+        .map_err(|error| Failure::system(format!("core files: {error}")))?;
     Ok(options)
+}
+
+/// What a server still needs once everything is open. Until then it keeps what it was started with.
+pub struct Needs {
+    capabilities: CapabilitySet,
+    /// With `-o drop_privileges`.
+    shut_in: Option<Files>,
+}
+
+impl Needs {
+    /// Those of a server that listens here and has this pid file.
+    pub fn of<'a>(
+        settings: &'a Settings,
+        addresses: impl Iterator<Item = &'a ListenAddress>,
+        pid_file: Option<&'a Path>,
+    ) -> Self {
+        let mut capabilities = CapabilitySet::empty();
+        if settings.lock_memory {
+            capabilities |= CapabilitySet::IPC_LOCK; // for memory that is taken later
+        }
+        if !settings.drop_privileges {
+            // Root goes on reading certificates, and removing files from directories, that belong
+            // to others.
+            capabilities |= CapabilitySet::DAC_OVERRIDE;
+        }
+        let sockets = addresses.filter_map(|address| match address {
+            ListenAddress::Unix { path, .. } => Some(path.as_path()),
+            ListenAddress::Tcp(_) | ListenAddress::Udp(_) => None,
+        });
+        let shut_in = settings.drop_privileges.then(|| {
+            // A pid file is read before it is removed: it may be another's by then.
+            let read = settings.files_read_again().chain(pid_file);
+            Files::new(read, sockets.chain(pid_file))
+        });
+        Self { capabilities, shut_in }
+    }
+
+    /// Gives up all else, for the calling thread and those that it starts: the process is to have
+    /// no other. An error is that `-o drop_privileges` cannot be had.
+    pub fn keep_only(&self) -> io::Result<()> {
+        match (drop_capabilities(self.capabilities), &self.shut_in) {
+            (Ok(()), _) => {}
+            (Err(error), None) => tracing::warn!("could not give up rights: {error}"),
+            (Err(error), Some(_)) => return Err(error.into()),
+        }
+        let Some(files) = &self.shut_in else { return Ok(()) };
+        let at_fault = |error| io::Error::other(format!("-o drop_privileges: {error}"));
+        let in_force = sandbox::enter(files).map_err(at_fault)?;
+        if in_force.landlock == "full" {
+            tracing::info!("shut in: seccomp, landlock");
+        } else {
+            let landlock = in_force.landlock;
+            tracing::warn!(landlock, "shut in: seccomp; files and connections as the kernel can");
+        }
+        Ok(())
+    }
+}
+
+/// Gives up the capabilities that programs which are started from here could gain: there are none.
+fn empty_bounding_set() {
+    let mut all = (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number));
+    // An error: the kernel knows no more of them, or the process had few rights from the start.
+    let _ = all.try_for_each(remove_capability_from_bounding_set);
+}
+
+/// Gives up all capabilities but these, and that a program started from here could gain rights.
+fn drop_capabilities(keep: CapabilitySet) -> rustix::io::Result<()> {
+    let has = capabilities(None)?;
+    let keep = has.permitted & keep;
+    let left =
+        CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
+    if has != left {
+        set_capabilities(None, left)?;
+    }
+    set_no_new_privs(true)
 }
 
 /// Becomes the user of `-u`, if started as root; says what it thinks of staying root.
@@ -82,15 +169,25 @@ fn open_files(wanted: usize, own: usize) -> Result<usize, Failure> {
     Ok(granted)
 }
 
-/// Lets the process leave a core file of any size, or as large as the system allows.
-fn core_dumps() -> Result<(), Failure> {
-    let raise = |hard| setrlimit(Resource::RLIMIT_CORE, hard, hard);
+/// With `-r` lets the process leave a core file of any size, or as large as the system allows; else
+/// none at all. Returns what the system is to be told at the end.
+fn core_dumps(settings: &Settings) -> Result<DumpableBehavior, Failure> {
+    let limit = |soft, hard| setrlimit(Resource::RLIMIT_CORE, soft, hard);
+    if !settings.core_dumps {
+        let refused = |error| Failure::system(format!("limit on core files: {error}"));
+        limit(0, 0).map_err(refused)?;
+        // A program that takes core files in a pipe gets them whatever the limit is.
+        return Ok(DumpableBehavior::NotDumpable);
+    }
     let (_, hard) = getrlimit(Resource::RLIMIT_CORE).unwrap_or_default();
-    let raised = raise(RLIM_INFINITY).or_else(|_| raise(hard));
-    if raised.is_err() || (hard == 0 && raise(RLIM_INFINITY).is_err()) {
+    let raised = limit(RLIM_INFINITY, RLIM_INFINITY).or_else(|_| limit(hard, hard));
+    if raised.is_err() || (hard == 0 && limit(RLIM_INFINITY, RLIM_INFINITY).is_err()) {
         return Err(Failure::system("failed to ensure corefile creation"));
     }
-    Ok(())
+    if settings.tls || settings.authentication() != Authentication::None {
+        tracing::warn!("-r: core files may have the private key and password hashes in them");
+    }
+    Ok(DumpableBehavior::Dumpable)
 }
 
 /// Keeps the process's memory, present and future, from being paged out. A refusal is no failure.

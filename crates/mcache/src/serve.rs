@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use mcache_base::{Now, Stat};
 use mcache_net::Listeners;
@@ -10,11 +11,12 @@ use mcache_store::{EngineOptions, MemoryFile, StorageEngine};
 use crate::daemon::PidFile;
 use crate::failure::Failure;
 use crate::options::ServerOptions;
+use crate::privileges::{self, Needs};
 use crate::server::Server;
-use crate::settings::{Invocation, Settings};
-use crate::signals::Heard;
+use crate::settings::{Invocation, MemoryFrom, Settings};
+use crate::signals::{Caught, Heard};
 use crate::takeover::Estate;
-use crate::{lower, privileges, warm};
+use crate::{lower, warm};
 
 /// What a server is made of, all of which is had before it answers.
 pub struct Ready {
@@ -29,7 +31,9 @@ pub struct Ready {
     /// Where it listens.
     pub listeners: Listeners,
     /// Signals.
-    pub heard: Heard,
+    pub signals: Caught,
+    /// What is kept once everything is open.
+    pub needs: Needs,
     /// The file that says the process's id, if there is one.
     pub pid_file: Option<PidFile>,
 }
@@ -37,10 +41,13 @@ pub struct Ready {
 impl Ready {
     /// Serves with an engine whose items are gone with the process, until it is stopped.
     pub fn serve<E: StorageEngine>(self, engine: E) -> Result<(), Failure> {
-        let engine = Arc::new(engine);
-        let server = Server::start_on(self.listeners, self.options, engine.clone());
+        let (engine, heard) = (Arc::new(engine), Heard::default());
+        let pid_path = self.pid_file.as_ref().map(|file| file.path().to_owned());
+        let before_threads =
+            || self.needs.keep_only().and_then(|()| self.signals.hear(&heard, pid_path));
+        let server = Server::start_on(self.listeners, self.options, engine.clone(), before_threads);
         let server = server.map_err(cannot_run)?;
-        heed(&self.heard, &server, &engine, again(&self.settings, &self.arguments));
+        heed(&heard, &server, &engine, again(&self.settings, &self.arguments));
         server.join().map_err(cannot_run)
     }
 
@@ -50,6 +57,8 @@ impl Ready {
         memory: MemoryFile,
         mut estate: Option<Estate>,
     ) -> Result<(), Failure> {
+        let heard = Heard::default();
+        let mut signals = Some(self.signals); // caught already; to be heard
         let mut next = Some((self.listeners, memory));
         while let Some((listeners, memory)) = next.take() {
             let file = memory.share();
@@ -61,21 +70,30 @@ impl Ready {
                 privileges::use_huge_pages(&engine);
             }
             let engine = Arc::new(engine);
-            let verifying = warm::verify(&engine).map_err(cannot_run)?;
-            let server = Server::start_on(listeners, self.options.clone(), engine.clone());
+            let mut verifying = None;
+            let before_threads = || {
+                self.needs.keep_only()?;
+                if let Some(signals) = signals.take() {
+                    signals.hear(&heard, self.pid_file.as_ref().map(|it| it.path().to_owned()))?;
+                }
+                verifying = Some(warm::verify(&engine)?);
+                Ok(())
+            };
+            let options = self.options.clone();
+            let server = Server::start_on(listeners, options, engine.clone(), before_threads);
             let server = server.map_err(cannot_run)?;
             if let Some(estate) = &mut estate {
                 estate.serve(server.stopper(), file.clone()).map_err(cannot_run)?;
             }
             let clock = server.clock();
-            heed(&self.heard, &server, &engine, again(&self.settings, &self.arguments));
+            heed(&heard, &server, &engine, again(&self.settings, &self.arguments));
             server.join().map_err(cannot_run)?;
-            self.heard.forget();
-            let _ = verifying.join(); // whatever it came to: nobody is at work any more
+            heard.forget();
+            // Whatever it came to: nobody is at work any more.
+            let _ = verifying.map(JoinHandle::join);
             engine.close(clock());
             drop(engine);
             let Some(estate) = &mut estate else { break };
-            let heard = self.heard.clone();
             if let Some(listeners) = estate.hand_over(&self.options, || heard.is_stopping())? {
                 let file = file.try_clone().map_err(cannot_run)?;
                 next = Some((listeners, warm::reopen(&self.settings, file)?));
@@ -148,7 +166,13 @@ fn again(
 ) -> impl Fn() -> Result<Box<Settings>, Failure> + Send + 'static {
     let (settings, arguments) = (settings.clone(), arguments.to_vec());
     move || match settings.again(arguments.iter().cloned())? {
-        Invocation::Serve(settings) => Ok(settings),
+        Invocation::Serve(mut now) => {
+            // Who is shut in cannot ask for the cgroup's limit.
+            if settings.drop_privileges && now.memory_from != MemoryFrom::Here {
+                now.memory = settings.memory;
+            }
+            Ok(now)
+        }
         Invocation::Print(_) => Err(Failure::usage("nothing to serve")),
     }
 }

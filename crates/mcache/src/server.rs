@@ -38,14 +38,16 @@ impl Server {
     /// Binds the listeners and starts the threads. An error names what could not be had.
     pub fn start<E: StorageEngine>(options: ServerOptions, engine: Arc<E>) -> io::Result<Self> {
         let listeners = Listeners::bind(&options.listeners, options.backlog)?;
-        Self::start_on(listeners, options, engine)
+        Self::start_on(listeners, options, engine, || Ok(()))
     }
 
-    /// Starts the threads on listeners that are bound already.
+    /// Starts the threads on listeners that are bound already. `ready` is called before that, when
+    /// all that the server needs of the system is open.
     pub fn start_on<E: StorageEngine>(
         mut listeners: Listeners,
         options: ServerOptions,
         engine: Arc<E>,
+        ready: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<Self> {
         let addresses: Vec<_> = listeners.addresses().cloned().collect();
         let Chosen { drivers, name: io, why } = Chosen::new(options.io, options.threads)?;
@@ -62,6 +64,7 @@ impl Server {
 
         let mut server = Self { addresses, stopper, threads: Vec::new() };
         let acceptor = Acceptor::new(listeners, mailboxes.clone(), shared.clone());
+        ready()?;
         server.spawn("acceptor".to_owned(), move || acceptor.run())?;
         if let Some(sockets) = udp {
             let datagrams = DatagramServer::new(sockets, engine.clone(), shared.clone());

@@ -283,6 +283,13 @@ impl Settings {
         self.given.iter().any(|given| given.name == name)
     }
 
+    /// The files that SIGHUP, or a command, has read again.
+    pub fn files_read_again(&self) -> impl Iterator<Item = &Path> {
+        let tls = [&self.tls_chain, &self.tls_key, &self.tls_authorities];
+        let tls = tls.into_iter().filter(|_| self.tls);
+        tls.chain([&self.config]).filter_map(|file| file.as_deref()).chain(self.users())
+    }
+
     /// The settings that were given and change nothing here, as they were said, each with the
     /// reason.
     pub fn without_effect(&self) -> impl Iterator<Item = (&str, &'static str)> {
@@ -402,6 +409,11 @@ impl Settings {
         }
         if self.takeover.is_some() && self.engine != Engine::Segment {
             return Err(Failure::usage("--takeover: only --engine segment hands its items over"));
+        }
+        if self.takeover.is_some() && self.drop_privileges {
+            return Err(Failure::usage(
+                "--takeover: not with -o drop_privileges, as the server could not go on by itself",
+            ));
         }
         self.check_tls()?;
         let nowhere = [self.port, self.udp_port] == [Port::Off; 2] && self.unix_socket.is_none();

@@ -33,10 +33,9 @@ impl Caught {
         Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP]).map(Self)
     }
 
-    /// Hears them, those that have come among them. If the process ends at once, this pid file is
-    /// removed first.
-    pub fn hear(mut self, pid_file: Option<PathBuf>) -> io::Result<Heard> {
-        let heard = Heard::default();
+    /// Hears them, those that have come among them, in a thread. If the process ends at once, this
+    /// pid file is removed first.
+    pub fn hear(mut self, heard: &Heard, pid_file: Option<PathBuf>) -> io::Result<()> {
         let heeding = heard.clone();
         Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in self.0.forever() {
@@ -54,7 +53,7 @@ impl Caught {
                 heeding.server.iter().for_each(Stopper::stop);
             }
         })?;
-        Ok(heard)
+        Ok(())
     }
 }
 

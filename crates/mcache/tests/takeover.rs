@@ -205,6 +205,8 @@ fn who_cannot_take_over_changes_nothing() {
     assert!(said.ends_with(ends), "{said}");
     let said = refused(&place, &format!("{OPTIONS} --engine simple"));
     assert_eq!(said, "--takeover: only --engine segment hands its items over\n");
+    let said = refused(&place, &format!("{OPTIONS} -o drop_privileges"));
+    assert!(said.starts_with("--takeover: not with -o drop_privileges"), "{said}");
     assert_eq!(place.connect().get("k").as_deref(), Some(&b"value"[..]));
 }
 

@@ -75,9 +75,6 @@ pub fn text(habits: Habits) -> String {
 fn describe(setting: &Setting, habits: Habits, out: &mut String) {
     for (index, spelling) in setting.spellings.iter().enumerate() {
         let spelled = spell(spelling);
-        if spelled.contains("no_drop_privileges") {
-            continue; // memcached's test-suite takes the word for a promise to drop them
-        }
         if index > 0 {
             push_entry(&spelled, &format!("see {}", setting.spellings[0].words[0]), out);
             continue;

@@ -20,7 +20,6 @@ macro_rules! not_yet {
 }
 
 not_yet! {
-    "-o drop_privileges";
     "-o sock_cookie_id" = NUMBER;
     "-o proxy_config" = FILE;
     "-o proxy_arg" = TEXT;

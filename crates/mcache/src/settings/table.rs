@@ -545,13 +545,16 @@ settings! {
     large_pages: bool = false, false => show::yes_no;
         ["-L" "--enable-largepages"] => read::on;
 
-    /// Give up system calls that are not needed after the start: not built yet.
+    /// Once everything is open, have the kernel shut the process in: by seccomp it keeps only the
+    /// system calls that serving needs, by landlock only the directories of the files that are read
+    /// again or removed at the end. It does not start where there is no seccomp.
     drop_privileges: bool = false, false => show::yes_no;
+        ["-o drop_privileges"] => read::on;
         ["-o no_drop_privileges"] => read::off;
 
     /// For tests only: peers may move the server's clock with the command `debugtime`. memcached's
-    /// test-suite starts every server with it, so that memcached's sandbox is not in its way;
-    /// mcache has none.
+    /// test-suite starts every server with it, so that memcached's sandbox is not in its way; that
+    /// of mcache stays as it is.
     relaxed_privileges: bool = false, false => show::yes_no;
         ["-o relaxed_privileges"] => read::on;
 
@@ -559,7 +562,8 @@ settings! {
     daemon: bool = false, false => show::yes_no;
         ["-d" "--daemon"] => read::on;
 
-    /// Raise the limit on the size of core files, and stay in the working directory with -d.
+    /// Raise the limit on the size of core files, and stay in the working directory with -d. Items
+    /// are left out of them. Without it there are none, and no debugger of the same user gets in.
     core_dumps: bool = false, false => show::yes_no;
         ["-r" "--enable-coredumps"] => read::on;
 

@@ -287,7 +287,7 @@ fn texts_are_what_clients_parse() {
         assert_eq!(help, printed(habits, "--help"));
         assert!(help.starts_with(&printed(habits, "--version")));
         assert!(help.contains("\nusage: ") && help.contains("unix-socket"));
-        for promise in ["ext_path", "proxy_config", "no_drop_privileges"] {
+        for promise in ["ext_path", "proxy_config"] {
             assert!(!help.to_lowercase().contains(promise), "{promise}");
         }
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
