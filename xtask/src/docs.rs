@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 
 use mcache::failure::EXIT_CODES;
-use mcache::settings::{Habits, NOT_YET, SETTINGS, Setting, Spelling};
+use mcache::settings::{Habits, NOT_YET, SETTINGS, Setting, Spelling, USER_KEYS};
 use mcache_base::figures::FIGURES;
 use mcache_base::stats::{Kind, Source};
 use mcache_base::{ClassStat, Stat};
@@ -70,6 +70,16 @@ fn settings() -> String {
         let (mcache, memcached) = defaults(row);
         let about = about(row.about);
         line(&mut out, &[options(row), mcache, memcached, stat, about]);
+    }
+    out.push_str(
+        "\n## Users with rights\n\n\
+         Only the file can name them, each by a table that `[[user]]` begins; SIGHUP has them\n\
+         read again. [security.md](security.md#logins-and-rights) says what the rights are for.\n\n\
+         | key | takes | what it is |\n|---|---|---|\n",
+    );
+    for key in USER_KEYS {
+        let takes = if key.is_list { "texts" } else { "a text" };
+        line(&mut out, &[code(key.name), takes.to_owned(), about(key.about)]);
     }
     out.push_str("\n## Policies of `--eviction`\n\n| policy | what it does |\n|---|---|\n");
     for policy in POLICIES {
@@ -190,16 +200,20 @@ fn commands() -> String {
     let mut out = format!(
         "# Commands\n\n{GENERATED}\n\n\
          The words of the text protocols, and the opcodes that mean the same in the binary\n\
-         protocol (`q`: quiet, `k`: the answer carries the key). memcached's\n\
+         protocol (`q`: quiet, `k`: the answer carries the key), with the rights that a user with\n\
+         rights needs for it. `mg` with `T`, `N` or `R` needs `write` too, and the reports\n\
+         `reset`, `conns`, `detail` and `cachedump` of `stats` need `admin`. memcached's\n\
          [protocol.txt]({PROTOCOL_TXT}) describes the answers, [operating.md](operating.md) what\n\
          follows the words that tune the server.\n\n\
-         | command | opcodes | what it does |\n|---|---|---|\n"
+         | command | opcodes | rights | what it does |\n|---|---|---|---|\n"
     );
     for verb in VERBS {
         let word = if verb.word.is_empty() { "(binary only)" } else { verb.word };
         let command = format!("{word} {}", verb.shape.syntax());
         let opcodes: Vec<_> = verb.opcodes.iter().map(opcode).collect();
-        line(&mut out, &[code(command.trim()), opcodes.join(" "), about(verb.about)]);
+        let rights: Vec<_> = verb.rights.names().collect();
+        let (opcodes, rights) = (opcodes.join(" "), rights.join(", "));
+        line(&mut out, &[code(command.trim()), opcodes, rights, about(verb.about)]);
     }
     out
 }

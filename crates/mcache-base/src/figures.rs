@@ -63,6 +63,8 @@ pub const FIGURES: &[Figure] = &[
         "Connections closed because a login, or a request that had begun, took too long to come."),
     of_host("framing_errors", Kind::Counter, "requests",
         "Stores whose length or line end was wrong, so that what had arrived was thrown away."),
+    of_host("denials", Kind::Counter, "requests",
+        "Requests that were refused because their user may not ask them, or not of that key."),
     of_host("tls_connections", Kind::Gauge, "connections",
         "Connections that speak TLS, their handshakes done."),
     of_host("tls_handshake_timeouts", Kind::Counter, "connections",

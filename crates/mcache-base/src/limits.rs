@@ -104,6 +104,13 @@ pub const TLS_SEALED_AHEAD: usize = 64 << 10;
 /// Bytes of a file of certificates or of a key. A longer one is refused.
 pub const TLS_FILE_MAX: u64 = 1 << 20;
 
+/// Users with rights that the settings may name. One more is refused with the file.
+pub const USERS_MAX: usize = 1 << 10;
+
+/// Prefixes of keys that a user may have, each of which is looked at for each key. One more is
+/// refused with the file.
+pub const USER_KEYS_MAX: usize = 64;
+
 /// Logins that wait to be looked at. One more fails.
 pub const LOGINS_WAITING_MAX: usize = 1 << 10;
 

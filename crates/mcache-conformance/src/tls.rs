@@ -16,7 +16,8 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVer
 use crate::house::{Connection, Received};
 use crate::process::heard;
 
-/// A file of certificates: `ca`, `server`, `renewed`, `client` or `stranger`.
+/// A file of certificates: `ca`, `server`, `renewed`, `client`, `stranger`, `named` or
+/// `authorities`.
 pub fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/tls").join(format!("{name}.pem"))
 }

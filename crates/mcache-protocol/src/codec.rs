@@ -64,6 +64,11 @@ impl Codec {
         self.text.decode(input, scratch)
     }
 
+    /// Whether binary is spoken, by a peer that begins with `input`.
+    pub fn speaks_binary(&mut self, input: &[u8]) -> bool {
+        *self.binary.get_or_insert(input.first() == Some(&binary::REQUEST_MAGIC))
+    }
+
     /// Collects keys that the next `requests` are about, as far as that is cheap to tell.
     #[inline]
     pub fn ahead<'b>(&self, input: &'b [u8], requests: usize, keys: &mut [Ahead<'b>]) -> usize {
@@ -83,6 +88,12 @@ impl Codec {
     /// Throws away what is still to come of the line that the bytes so far have ended in.
     pub fn skip_rest_of_line(&mut self) {
         self.text.skip_rest_of_line();
+    }
+
+    /// Throws away what is still to come of the list that the last request was of, if it goes on.
+    /// `behind` came after that request; returns how many bytes of it are done with.
+    pub fn leave_list(&mut self, behind: &[u8]) -> usize {
+        self.text.leave_list(behind)
     }
 
     /// Whether what comes next belongs to a line that has begun.

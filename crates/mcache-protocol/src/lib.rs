@@ -16,6 +16,7 @@ pub mod outcome;
 #[allow(clippy::indexing_slicing)] // its own positions, never the peer's numbers
 pub mod output;
 pub mod request;
+mod rights;
 mod scan;
 pub mod style;
 pub mod text;
@@ -28,4 +29,5 @@ pub use meta::encode_key;
 pub use outcome::{Outcome, StatLine, WireError};
 pub use output::Output;
 pub use request::{Admin, Request};
+pub use rights::Rights;
 pub use style::{BinaryStyle, Style, TextStyle};

@@ -151,6 +151,8 @@ wire_errors! {
     Unauthenticated = "CLIENT_ERROR unauthenticated", 0x20;
     /// There is no such user, or the password is another.
     LoginFailed = "CLIENT_ERROR authentication failure", 0x20;
+    /// The peer's user may not ask this. Its status is that of a flush_all that is not allowed.
+    Unauthorized = "CLIENT_ERROR unauthorized", 0x20;
     /// Too many bytes to log in with.
     LoginTooLong = "CLIENT_ERROR auth token too long", 0x03;
     /// More or less bytes to log in with than announced.

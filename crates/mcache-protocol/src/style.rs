@@ -18,6 +18,16 @@ impl Style<'_> {
         matches!(self, Self::Meta(_))
     }
 
+    /// Whether a fetch is a touch, whose answer does not hold the value.
+    #[inline]
+    pub fn is_touch(&self) -> bool {
+        match self {
+            Self::Text(style) => style.hit == TextHit::Touched,
+            Self::Binary(style) => style.without_value,
+            Self::Meta(_) => false,
+        }
+    }
+
     /// Whether a fetch counts as one in `stats detail`, as memcached has it: those of meta and
     /// the text touch do not.
     #[inline]

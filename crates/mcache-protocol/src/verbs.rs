@@ -1,4 +1,4 @@
-//! THE TABLE OF COMMANDS: word, opcodes, shape of the line, operation, one sentence.
+//! THE TABLE OF COMMANDS: word, opcodes, shape of the line, operation, rights, one sentence.
 //!
 //! A row feeds the text and the binary decoder and docs/commands.md. Another spelling of an
 //! operation is one row; a word or an opcode that stands here twice does not compile.
@@ -6,6 +6,7 @@
 use mcache_base::operation::StoreMode;
 
 use crate::request::Admin;
+use crate::rights::Rights;
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Verb {
     pub shape: Shape,
     /// What is asked.
     pub operation: Operation,
+    /// What a user has to be allowed for it. Some of meta's flags, and some reports, need more.
+    pub rights: Rights,
     /// One sentence for people.
     pub about: &'static str,
 }
@@ -160,10 +163,17 @@ const fn row(
     shape: Shape,
     operation: Operation,
     opcodes: &'static [Opcode],
+    rights: Rights,
     about: &'static str,
 ) -> Verb {
-    Verb { word, opcodes, shape, operation, about }
+    Verb { word, opcodes, shape, operation, rights, about }
 }
+
+const NONE: Rights = Rights::NONE;
+const READ: Rights = Rights::READ;
+const WRITE: Rights = Rights::WRITE;
+const BOTH: Rights = READ.with(WRITE);
+const ADMIN: Rights = Rights::ADMIN;
 
 const fn loud(code: u8) -> Opcode {
     Opcode { code, quiet: false, with_key: false }
@@ -182,93 +192,93 @@ const fn with_key(opcode: Opcode) -> Opcode {
 pub const VERBS: &[Verb] = &[
     row("get", Shape::Keys { with_cas: false }, Operation::Fetch,
         &[loud(0x00), quiet(0x09), with_key(loud(0x0c)), with_key(quiet(0x0d))],
-        "Return the items of the keys."),
+        READ, "Return the items of the keys."),
     row("gets", Shape::Keys { with_cas: true }, Operation::Fetch, &[],
-        "Like get, with each item's cas unique."),
+        READ, "Like get, with each item's cas unique."),
     row("gat", Shape::ExptimeKeys { with_cas: false }, Operation::FetchAndTouch,
         &[loud(0x1d), quiet(0x1e), with_key(loud(0x23)), with_key(quiet(0x24))],
-        "Like get, and give the items an exptime."),
+        BOTH, "Like get, and give the items an exptime."),
     row("gats", Shape::ExptimeKeys { with_cas: true }, Operation::FetchAndTouch, &[],
-        "Like gat, with each item's cas unique."),
+        BOTH, "Like gat, with each item's cas unique."),
     row("touch", Shape::KeyExptime, Operation::Touch, &[loud(0x1c)],
-        "Give an item an exptime."),
+        WRITE, "Give an item an exptime."),
 
     row("set", Shape::Storage { compare: false }, Operation::Store(StoreMode::Set),
         &[loud(0x01), quiet(0x11)],
-        "Store a value, whatever is there."),
+        WRITE, "Store a value, whatever is there."),
     row("add", Shape::Storage { compare: false }, Operation::Store(StoreMode::Add),
         &[loud(0x02), quiet(0x12)],
-        "Store a value if the key is absent."),
+        WRITE, "Store a value if the key is absent."),
     row("replace", Shape::Storage { compare: false }, Operation::Store(StoreMode::Replace),
         &[loud(0x03), quiet(0x13)],
-        "Store a value if the key is present."),
+        WRITE, "Store a value if the key is present."),
     row("append", Shape::Storage { compare: false }, Operation::Store(StoreMode::Append),
         &[loud(0x0e), quiet(0x19)],
-        "Put data behind an item's value; flags and exptime stay."),
+        WRITE, "Put data behind an item's value; flags and exptime stay."),
     row("prepend", Shape::Storage { compare: false }, Operation::Store(StoreMode::Prepend),
         &[loud(0x0f), quiet(0x1a)],
-        "Put data before an item's value; flags and exptime stay."),
+        WRITE, "Put data before an item's value; flags and exptime stay."),
     row("cas", Shape::Storage { compare: true }, Operation::Store(StoreMode::Set), &[],
-        "Store a value if the item still has the cas unique."),
+        WRITE, "Store a value if the item still has the cas unique."),
 
     row("delete", Shape::Key, Operation::Delete, &[loud(0x04), quiet(0x14)],
-        "Take an item away."),
+        WRITE, "Take an item away."),
     row("incr", Shape::KeyDelta, Operation::Count { down: false }, &[loud(0x05), quiet(0x15)],
-        "Add to a number, wrapping at 2^64."),
+        BOTH, "Add to a number, wrapping at 2^64."),
     row("decr", Shape::KeyDelta, Operation::Count { down: true }, &[loud(0x06), quiet(0x16)],
-        "Take from a number, stopping at 0."),
+        BOTH, "Take from a number, stopping at 0."),
 
     row("mg", Shape::Meta, Operation::Fetch, &[],
-        "Meta get: look an item up; flags choose what is done and returned."),
+        READ, "Meta get: look an item up; flags choose what is done and returned."),
     row("ms", Shape::MetaStorage, Operation::Store(StoreMode::Set), &[],
-        "Meta set: store a value; flags choose how and what is returned."),
+        WRITE, "Meta set: store a value; flags choose how and what is returned."),
     row("md", Shape::Meta, Operation::Delete, &[],
-        "Meta delete: take an item away, mark it stale or drop its value."),
+        WRITE, "Meta delete: take an item away, mark it stale or drop its value."),
     row("ma", Shape::Meta, Operation::Count { down: false }, &[],
-        "Meta arithmetic: add to a number or take from it."),
+        BOTH, "Meta arithmetic: add to a number or take from it."),
     row("me", Shape::Meta, Operation::Inspect, &[],
-        "Meta debug: an item's attributes, leaving no trace."),
+        READ, "Meta debug: an item's attributes, leaving no trace."),
     row("mn", Shape::MetaBare, Operation::Noop, &[loud(0x0a)],
-        "Answer MN: all requests before this one are answered."),
+        NONE, "Answer MN: all requests before this one are answered."),
 
     row("flush_all", Shape::Exptime, Operation::FlushAll, &[loud(0x08), quiet(0x18)],
-        "Invalidate everything stored so far, now or later."),
+        ADMIN, "Invalidate everything stored so far, now or later."),
     row("flush_prefix", Shape::Prefix, Operation::FlushGroup, &[],
-        "Invalidate all keys with this prefix; its last byte is the delimiter of -D."),
+        ADMIN, "Invalidate all keys with this prefix; its last byte is the delimiter of -D."),
     row("stats", Shape::Words, Operation::Stats, &[loud(0x10)],
-        "Report statistics."),
+        NONE, "Report statistics."),
     row("version", Shape::Bare, Operation::Version, &[loud(0x0b)],
-        "Say which memcached level is spoken."),
+        NONE, "Say which memcached level is spoken."),
     row("verbosity", Shape::Level, Operation::Verbosity, &[],
-        "Set how much is logged: 0 to 3."),
+        ADMIN, "Set how much is logged: 0 to 3."),
     row("quit", Shape::Bare, Operation::Quit, &[loud(0x07), quiet(0x17)],
-        "Send what is owed and close."),
+        NONE, "Send what is owed and close."),
 
     row("", Shape::Bare, Operation::Sasl(SaslStep::Mechanisms), &[loud(0x20)],
-        "Tell how a peer can log in."),
+        NONE, "Tell how a peer can log in."),
     row("", Shape::Bare, Operation::Sasl(SaslStep::Begin), &[loud(0x21)],
-        "Log in."),
+        NONE, "Log in."),
     row("", Shape::Bare, Operation::Sasl(SaslStep::Step), &[loud(0x22)],
-        "Go on logging in."),
+        NONE, "Go on logging in."),
 
     row("watch", Shape::Words, Operation::Watch, &[],
-        "Follow what happens, line by line."),
+        ADMIN, "Follow what happens, line by line."),
     row("shutdown", Shape::WordsNoreply, Operation::Admin(Admin::Shutdown), &[],
-        "Stop the server."),
+        ADMIN, "Stop the server."),
     row("cache_memlimit", Shape::WordsNoreply, Operation::Admin(Admin::CacheMemlimit), &[],
-        "Move the memory limit, in megabytes."),
+        ADMIN, "Move the memory limit, in megabytes."),
     row("lru_crawler", Shape::WordsNoreply, Operation::Admin(Admin::LruCrawler), &[],
-        "Walk over the items: metadump, mgdump."),
+        ADMIN, "Walk over the items: metadump, mgdump."),
     row("lru", Shape::WordsNoreply, Operation::Admin(Admin::Lru), &[],
-        "memcached's LRU tuning."),
+        ADMIN, "memcached's LRU tuning."),
     row("slabs", Shape::WordsNoreply, Operation::Admin(Admin::Slabs), &[],
-        "memcached's slab tuning."),
+        ADMIN, "memcached's slab tuning."),
     row("extstore", Shape::WordsNoreply, Operation::Admin(Admin::Extstore), &[],
-        "memcached's flash tier tuning."),
+        ADMIN, "memcached's flash tier tuning."),
     row("refresh_certs", Shape::WordsNoreply, Operation::Admin(Admin::RefreshCerts), &[],
-        "Read the TLS certificates again."),
+        ADMIN, "Read the TLS certificates again."),
     row("debugtime", Shape::WordsNoreply, Operation::Admin(Admin::Debugtime), &[],
-        "Move the clock (tests only)."),
+        ADMIN, "Move the clock (tests only)."),
 ];
 
 /// The row of a word.

@@ -47,6 +47,9 @@ pub trait Host: Sync {
     /// goes on with what it sends after that; otherwise its connection is closed.
     fn goes_on_unframed(&self) -> bool;
 
+    /// Notes that a user asked what it may not.
+    fn note_denial(&self) {}
+
     /// Stops the server: answers that are owed are still sent.
     fn stop(&self);
 

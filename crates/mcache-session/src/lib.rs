@@ -5,6 +5,7 @@ mod context;
 mod dump;
 pub mod events;
 mod execute;
+mod grant;
 mod host;
 mod login;
 mod lookahead;
@@ -15,7 +16,8 @@ mod tally;
 
 pub use context::Context;
 pub use events::{EventLog, Events, Kinds};
+pub use grant::Grant;
 pub use host::{ClockMove, Host};
-pub use login::{Authentication, Credentials};
+pub use login::{Authentication, Credentials, Verdict};
 pub use prefixes::Prefixes;
 pub use session::{Awaited, Next, Served, Session};

@@ -3,6 +3,8 @@
 //! The session reads it and answers; whether it is true is for the caller to judge, who may take
 //! his time.
 
+use std::sync::Arc;
+
 use mcache_base::Stat;
 use mcache_base::limits::LOGIN_MAX;
 use mcache_protocol::request::Sasl;
@@ -13,6 +15,7 @@ use mcache_store::StorageEngine;
 use zeroize::Zeroizing;
 
 use crate::context::{Context, ItemOf};
+use crate::grant::Grant;
 
 /// The SASL mechanisms that are spoken.
 const MECHANISMS: &str = "PLAIN";
@@ -27,6 +30,17 @@ pub enum Authentication {
     Text,
     /// In binary, by SASL.
     Sasl,
+    /// In text or in binary, whichever a peer speaks.
+    Either,
+}
+
+/// What came of a login.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// There is no such user, or the password is another.
+    Refused,
+    /// The peer may ask what its user is granted; anything, if that is not said.
+    Admitted(Option<Arc<Grant>>),
 }
 
 /// The name and the password of a peer; wiped when they are dropped.

@@ -3,7 +3,7 @@
 use mcache_base::number::parse_u32;
 use mcache_base::stats::{Kind, Part, Source};
 use mcache_base::{ClassStat, Stat, slab_class};
-use mcache_protocol::{Outcome, StatLine, Style, WireError};
+use mcache_protocol::{Outcome, Rights, StatLine, Style, WireError};
 use mcache_store::StorageEngine;
 
 use crate::admin::{Reply, line};
@@ -60,6 +60,17 @@ const OPERATIONS: &[ClassStat] = &[
 
 /// Size classes that memcached can have.
 const CLASS_IDS: u32 = 64;
+
+/// Reports, beside the general one, that everybody may have who is let in: they count and change
+/// nothing, and tell of no key and no peer.
+const OPEN: &[&[u8]] = &[b"settings", b"items", b"slabs", b"sizes", b"extstore", b"mcache"];
+
+/// The rights that the report needs which the words after `stats` ask for.
+pub(crate) fn rights(args: &[u8]) -> Rights {
+    let report = args.split(|&byte| byte == b' ').find(|word| !word.is_empty());
+    let open = report.is_none_or(|report| OPEN.contains(&report));
+    if open { Rights::NONE } else { Rights::ADMIN }
+}
 
 /// The report that the words after `stats` ask for. Sub-commands are matched whole:
 /// memcached takes any prefix, so that its `stats re` sets the counters to 0.

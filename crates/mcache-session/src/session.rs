@@ -1,10 +1,13 @@
 //! A connection's conversation: decode, execute, encode, until the bytes run out.
 
+mod admission;
+
+use std::sync::Arc;
+
 use mcache_base::limits::{KEY_MAX, REPORTED_PER_TURN, REQUEST_BUFFERED_MAX};
 use mcache_base::operation::Fetch;
 use mcache_base::{Now, Outgoing};
 use mcache_protocol::output::Mark;
-use mcache_protocol::request::Sasl;
 use mcache_protocol::text;
 use mcache_protocol::{
     Codec, Decoded, KeyScratch, Outcome, Output, Plain, Protocols, Request, Resume, Style,
@@ -17,7 +20,8 @@ use crate::context::{Context, ItemOf, ReservationOf};
 use crate::dump::Dump;
 use crate::events::Kinds;
 use crate::execute::{Value, execute, fetch, refuse, store};
-use crate::login::{Authentication, Credentials, Login, Said};
+use crate::grant::Grant;
+use crate::login::{Authentication, Login};
 use crate::lookahead::Lookahead;
 use crate::reports;
 
@@ -71,6 +75,8 @@ pub struct Session<E: StorageEngine> {
     /// Its last turn gave a report, or a part of one.
     reports: bool,
     authentication: Authentication,
+    /// What the peer's user may ask; anything, if that is not said.
+    grant: Option<Arc<Grant>>,
 }
 
 /// What lives as long as a turn. `'b` is the turn's input.
@@ -130,9 +136,11 @@ impl<E: StorageEngine> Session<E> {
         let (codec, state) = match authentication {
             Authentication::None => (codec, State::Command),
             Authentication::Text => (codec, State::Login(Box::default())),
-            Authentication::Sasl => (codec.with_sasl(), State::Login(Box::default())),
+            Authentication::Sasl | Authentication::Either => {
+                (codec.with_sasl(), State::Login(Box::default()))
+            }
         };
-        Self { codec, state, reports: false, authentication }
+        Self { codec, state, reports: false, authentication, grant: None }
     }
 
     /// Whether its last turn gave a report or a part of one: it can wait for others.
@@ -158,26 +166,6 @@ impl<E: StorageEngine> Session<E> {
         }
     }
 
-    /// Whether the peer may ask anything.
-    pub fn is_admitted(&self) -> bool {
-        !matches!(self.state, State::Login(_))
-    }
-
-    /// Who the peer says it is, after [`Next::Login`]; the second time nobody.
-    pub fn credentials(&mut self) -> Option<Credentials> {
-        let State::Login(login) = &mut self.state else { return None };
-        login.credentials()
-    }
-
-    /// Goes on after [`Next::Login`]: tells the peer whether it may.
-    pub fn judged(&mut self, admitted: bool, out: &mut Output<E::Pin>, context: &Context<'_, E>) {
-        let State::Login(login) = &mut self.state else { return };
-        login.judged(admitted, out, context);
-        if admitted {
-            self.state = State::Command;
-        }
-    }
-
     /// Goes on after [`Next::Discard`]: all that had arrived was thrown away. `last` is the last
     /// byte of it. If it ended no line, neither does the peer's next line begin a command.
     pub fn go_on(&mut self, last: Option<u8>) {
@@ -197,6 +185,9 @@ impl<E: StorageEngine> Session<E> {
         context: &mut Context<'_, E>,
     ) -> Served {
         self.reports = false;
+        if self.grant.is_some() {
+            self.heed_change();
+        }
         let mut consumed = 0;
         let owed = out.bytes().len();
         let mut turn =
@@ -218,7 +209,12 @@ impl<E: StorageEngine> Session<E> {
             let step = match self.state {
                 State::Command => {
                     turn.ahead.look(&self.codec, rest, consumed, left, context.access);
-                    match self.plain(consumed, rest, &mut turn, out, context) {
+                    let short = self.grant.is_none() || self.permits_next(consumed, &turn.ahead);
+                    let served = match short {
+                        true => self.plain(consumed, rest, &mut turn, out, context),
+                        false => None,
+                    };
+                    match served {
                         Some(size) => Step::Consumed(size),
                         None => self.command(rest, &mut turn, out, context),
                     }
@@ -292,7 +288,10 @@ impl<E: StorageEngine> Session<E> {
         if begins {
             *answered = out.mark();
         }
-        let decoded = self.codec.decode(rest, scratch);
+        let mut decoded = self.codec.decode(rest, scratch);
+        if self.grant.is_some() {
+            self.check(&mut decoded, rest, context);
+        }
         if begins && !matches!(decoded, Decoded::NeedMore | Decoded::Body { .. }) {
             context.note_command(rest);
         }
@@ -361,42 +360,6 @@ impl<E: StorageEngine> Session<E> {
             Reply::Close => return Step::Wait(size, Next::Close),
         }
         Step::Reported(size)
-    }
-
-    /// Serves a peer that has not logged in.
-    #[cold]
-    fn login(
-        &mut self,
-        rest: &[u8],
-        scratch: &mut KeyScratch,
-        out: &mut Output<E::Pin>,
-        context: &Context<'_, E>,
-    ) -> Step {
-        let State::Login(login) = &mut self.state else { return Step::Consumed(0) };
-        if login.is_at_court() {
-            return Step::Wait(0, Next::Login);
-        }
-        said(match self.authentication {
-            Authentication::Sasl => login.binary(rest, &mut self.codec, scratch, out, context),
-            Authentication::Text | Authentication::None => login.text(rest, out, context),
-        })
-    }
-
-    /// Takes a step of SASL of a peer that has logged in: until it has again, it has not.
-    fn login_again(
-        &mut self,
-        step: &Sasl<'_>,
-        style: &Style<'_>,
-        size: usize,
-        out: &mut Output<E::Pin>,
-        context: &Context<'_, E>,
-    ) -> Step {
-        let mut login = Box::<Login>::default();
-        let said = said(login.step(step, style, size, out, context));
-        if !matches!(step, Sasl::Mechanisms) {
-            self.state = State::Login(login);
-        }
-        said
     }
 
     /// Sends more of a list.
@@ -547,16 +510,6 @@ impl<E: StorageEngine> Session<E> {
     fn skip_on(&mut self, skipped: Skipped) {
         let done = skipped.body == 0 && skipped.tail.is_empty();
         self.state = if done { State::Command } else { State::Skip(skipped) };
-    }
-}
-
-/// What came of a peer's words about itself.
-fn said(said: Said) -> Step {
-    match said {
-        Said::Consumed(size) => Step::Consumed(size),
-        Said::ToBeJudged(size) => Step::Wait(size, Next::Login),
-        Said::NeedMore => Step::Wait(0, Next::Receive(Awaited::Command)),
-        Said::Close(size) => Step::Wait(size, Next::Abort),
     }
 }
 

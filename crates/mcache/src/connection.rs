@@ -13,7 +13,7 @@ use mcache_session::{Authentication, Awaited, Context, Credentials, Kinds, Next,
 use mcache_store::StorageEngine;
 
 use crate::buffered::Held;
-use crate::logins::Attempt;
+use crate::logins::{Attempt, Logins};
 use crate::outputs::Answers;
 use crate::roster::{Entry, State};
 use crate::tls::{Layer, Opened};
@@ -274,7 +274,8 @@ impl<E: StorageEngine> Connection<E> {
 
     /// Tells its peer whether it may log in, if that is known by now.
     pub fn hear_verdict(&mut self, out: &mut Output<E::Pin>, context: &Context<'_, E>) {
-        if let Some(verdict) = self.attempt.as_ref().and_then(|attempt| attempt.verdict()) {
+        let verdict = self.attempt.as_ref().and_then(|attempt| attempt.verdict()).cloned();
+        if let Some(verdict) = verdict {
             self.attempt = None;
             self.session.judged(verdict, out, context);
         }
@@ -294,9 +295,9 @@ impl<E: StorageEngine> Connection<E> {
         id: ConnectionId,
         driver: &mut D,
         buffer: &mut [u8],
-        counters: &Counters,
+        (counters, logins): (&Counters, &Logins),
     ) -> Turn {
-        match self.receive(id, driver, buffer, false, counters) {
+        match self.receive(id, driver, buffer, false, (counters, logins)) {
             Ok(Received::Bytes(_) | Received::Nothing) if self.arrived => Turn::More,
             Ok(Received::Bytes(_) | Received::Nothing) => Turn::Nothing,
             Ok(Received::Closed) => Turn::Gone(Reason::Normal),
@@ -312,6 +313,7 @@ impl<E: StorageEngine> Connection<E> {
         buffer: &mut [u8],
         out: &mut Output<E::Pin>,
         context: &mut Context<'_, E>,
+        logins: &Logins,
     ) -> Turn {
         let Some(awaited) = self.awaits else {
             self.entry.is_now(State::Serving);
@@ -336,7 +338,7 @@ impl<E: StorageEngine> Connection<E> {
         front.copy_from_slice(&self.pending);
         // What the session may not answer yet has to be kept: less, while much is held already.
         let saves = context.output_high_water < OUTPUT_HIGH_WATER;
-        let received = match self.receive(id, driver, room, saves, context.counters) {
+        let received = match self.receive(id, driver, room, saves, (context.counters, logins)) {
             Ok(Received::Bytes(received)) => received,
             Ok(Received::Nothing) => {
                 self.entry.is_now(awaited.into());
@@ -412,10 +414,10 @@ impl<E: StorageEngine> Connection<E> {
         driver: &mut D,
         room: &mut [u8],
         saves: bool,
-        counters: &Counters,
+        notes: (&Counters, &Logins),
     ) -> Result<Received, Turn> {
         if self.tls.is_some() {
-            return self.receive_sealed(id, driver, room, saves, counters);
+            return self.receive_sealed(id, driver, room, saves, notes);
         }
         let end = if saves { room.len().min(RECEIVE_SOME) } else { room.len() };
         let received = driver.receive(id, &mut room[..end]);
@@ -430,13 +432,17 @@ impl<E: StorageEngine> Connection<E> {
         driver: &mut D,
         room: &mut [u8],
         saves: bool,
-        counters: &Counters,
+        (counters, logins): (&Counters, &Logins),
     ) -> Result<Received, Turn> {
         let Some(tls) = &mut self.tls else { return Ok(Received::Nothing) };
         let opened = tls.receive(id, driver, room, saves);
         if let Some((version, keys_are_new)) = tls.shaken() {
             let _ = self.entry.tls.set(version); // it is over only once
             counters.add(Stat::ssl_new_sessions, u64::from(keys_are_new));
+            let certificate = tls.peer_certificate().filter(|_| !self.session.is_admitted());
+            if let Some(grant) = certificate.and_then(|it| logins.certified(it)) {
+                self.session.admit(Some(grant));
+            }
         }
         let (received, more) = match opened {
             Opened::Bytes(count, more) => (Received::Bytes(count), more),
@@ -585,11 +591,13 @@ mod tests {
         let mut connection =
             Connection::new(Protocols::Negotiated, Authentication::None, entry, context.now);
         let (mut script, mut buffer) = (Script(pieces.into()), vec![0; 64 << 10]);
+        let logins = Logins::new(Authentication::None, Arc::default());
         let mut out = Output::default();
         let mut turns = Vec::new();
         loop {
+            let id = ConnectionId(0);
             let turn =
-                connection.turn(ConnectionId(0), &mut script, &mut buffer, &mut out, &mut context);
+                connection.turn(id, &mut script, &mut buffer, &mut out, &mut context, &logins);
             turns.push((turn, String::from_utf8_lossy(out.bytes()).into_owned()));
             if matches!(turn, Turn::Last(_) | Turn::Gone(_)) {
                 return turns;

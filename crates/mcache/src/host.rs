@@ -44,6 +44,7 @@ impl Host for Shared {
             ("idle_kicks", kicks),
             ("request_timeouts", self.request_timeouts.load(Relaxed).to_string()),
             ("framing_errors", self.framing_errors.load(Relaxed).to_string()),
+            ("denials", self.denials.load(Relaxed).to_string()),
             ("tls_connections", speaking.to_string()),
             ("tls_handshake_timeouts", timeouts.to_string()),
         ]
@@ -90,6 +91,10 @@ impl Host for Shared {
     fn goes_on_unframed(&self) -> bool {
         self.framing_errors.fetch_add(1, Relaxed);
         !self.options.strict_framing
+    }
+
+    fn note_denial(&self) {
+        self.denials.fetch_add(1, Relaxed);
     }
 
     fn stop(&self) {

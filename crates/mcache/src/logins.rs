@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use mcache_base::limits::{LOGIN_FAILED_MS, LOGINS_WAITING_MAX};
 use mcache_net::{ConnectionId, Wake};
-use mcache_session::{Authentication, Credentials};
+use mcache_session::{Authentication, Credentials, Grant, Verdict};
+use rustls::pki_types::CertificateDer;
 
 use crate::mailbox::Mailbox;
 use crate::stop::Stop;
@@ -34,13 +35,13 @@ pub struct Attempt {
     credentials: Credentials,
     worker: usize,
     connection: ConnectionId,
-    verdict: OnceLock<bool>,
+    verdict: OnceLock<Verdict>,
 }
 
 impl Attempt {
     /// Whether the peer may; `None` while that is not known.
-    pub fn verdict(&self) -> Option<bool> {
-        self.verdict.get().copied()
+    pub fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.get()
     }
 }
 
@@ -55,9 +56,18 @@ impl Logins {
         }
     }
 
-    /// Changes who may log in. Whoever is logged in stays so.
-    pub fn replace(&self, users: Users) {
-        *lock(&self.users) = Arc::new(users);
+    /// Changes who may log in. Whoever is logged in stays so, but for users with rights: these
+    /// have those that they have now, see [`Users::follow`].
+    pub fn replace(&self, mut users: Users) {
+        let mut current = lock(&self.users);
+        users.follow(&current);
+        *current = Arc::new(users);
+    }
+
+    /// What the user is granted whom a good certificate names, if it names one.
+    pub fn certified(&self, certificate: &CertificateDer<'_>) -> Option<Arc<Grant>> {
+        let users = lock(&self.users).clone();
+        users.certified(certificate)
     }
 
     /// Has a peer judged; its worker's mailbox tells when that is done.
@@ -74,7 +84,7 @@ impl Logins {
             waiting.retain(|other| other.strong_count() > 0);
         }
         if waiting.len() >= LOGINS_WAITING_MAX {
-            let _ = attempt.verdict.set(false); // nobody else has seen it
+            let _ = attempt.verdict.set(Verdict::Refused); // nobody else has seen it
         } else {
             waiting.push_back(Arc::downgrade(&attempt));
             self.bell.notify_one();
@@ -89,10 +99,9 @@ impl Logins {
             let attempt = self.next(failed.patience()).and_then(|attempt| attempt.upgrade());
             if let Some(attempt) = attempt {
                 let users = lock(&self.users).clone();
-                if users.admit(&attempt.credentials) {
-                    tell(&attempt, true, mailboxes);
-                } else {
-                    failed.push(&attempt);
+                match users.admit(&attempt.credentials) {
+                    Verdict::Refused => failed.push(&attempt),
+                    admitted @ Verdict::Admitted(_) => tell(&attempt, admitted, mailboxes),
                 }
             }
             failed.tell_next(mailboxes);
@@ -138,7 +147,7 @@ impl Failed {
         }
         while let Some(attempt) = self.attempts.pop_front() {
             if let Some(attempt) = attempt.upgrade() {
-                tell(&attempt, false, mailboxes);
+                tell(&attempt, Verdict::Refused, mailboxes);
                 self.next = now + FAILED;
                 return;
             }
@@ -146,8 +155,8 @@ impl Failed {
     }
 }
 
-fn tell<W: Wake>(attempt: &Attempt, admitted: bool, mailboxes: &[Mailbox<W>]) {
-    if attempt.verdict.set(admitted).is_ok() {
+fn tell<W: Wake>(attempt: &Attempt, verdict: Verdict, mailboxes: &[Mailbox<W>]) {
+    if attempt.verdict.set(verdict).is_ok() {
         mailboxes[attempt.worker].announce(attempt.connection);
     }
 }

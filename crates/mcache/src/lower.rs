@@ -120,10 +120,10 @@ fn tls(settings: &Settings) -> Result<Option<Certificates>, Failure> {
     settings.tls_options().map(Certificates::read).transpose().map_err(Failure::usage)
 }
 
-/// Who may log in, as the file says now.
+/// Who may log in, as the files say now.
 pub fn users(settings: &Settings) -> Result<Users, Failure> {
-    let Some(path) = settings.users() else { return Ok(Users::default()) };
-    Users::read(path).map_err(Failure::system)
+    let in_file = settings.users_file().map(Users::read).transpose().map_err(Failure::system)?;
+    in_file.unwrap_or_default().with(&settings.users).map_err(Failure::usage)
 }
 
 /// Where to listen: the unix socket, and the ports unless the unix socket takes their place.

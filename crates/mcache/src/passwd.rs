@@ -45,7 +45,7 @@ pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
 }
 
 /// Whether a user can have this name: it ends at the colon in a file and at the space in a login.
-fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|it: char| it == ':' || it == ' ' || it.is_control())
 }
 

@@ -166,6 +166,9 @@ fn again(
 ) -> impl Fn() -> Result<Box<Settings>, Failure> + Send + 'static {
     let (settings, arguments) = (settings.clone(), arguments.to_vec());
     move || match settings.again(arguments.iter().cloned())? {
+        Invocation::Serve(now) if now.authentication() != settings.authentication() => {
+            Err(Failure::usage("whether and how peers log in only changes with a restart"))
+        }
         Invocation::Serve(mut now) => {
             // Who is shut in cannot ask for the cgroup's limit.
             if settings.drop_privileges && now.memory_from != MemoryFrom::Here {

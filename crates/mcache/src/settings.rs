@@ -16,6 +16,7 @@ mod read;
 mod show;
 mod table;
 mod tls;
+mod users;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -31,6 +32,7 @@ use crate::failure::Failure;
 pub use listen::{ListenOn, OwnTls, Port};
 pub use not_yet::{NOT_YET, NotYet};
 pub use table::{SETTINGS, Settings};
+pub use users::{USER_KEYS, UserKey};
 
 /// The smallest item size limit (`-I`), in bytes, as memcached.
 const ITEM_SIZE_MIN: u64 = 1024;
@@ -265,6 +267,8 @@ impl Settings {
         if let Some(path) = settings.config.take() {
             let path = found_at.map_or(path, Path::to_owned);
             let in_file = file::read(&path)?;
+            settings.users = in_file.users;
+            let in_file = in_file.said;
             Self::defaults(habits).apply(in_file.iter())?; // what is overruled has to be right too
             let overruled =
                 |it: &&Assignment| said.iter().any(|by| by.setting.name == it.setting.name);
@@ -287,7 +291,7 @@ impl Settings {
     pub fn files_read_again(&self) -> impl Iterator<Item = &Path> {
         let tls = [&self.tls_chain, &self.tls_key, &self.tls_authorities];
         let tls = tls.into_iter().filter(|_| self.tls);
-        tls.chain([&self.config]).filter_map(|file| file.as_deref()).chain(self.users())
+        tls.chain([&self.config]).filter_map(|file| file.as_deref()).chain(self.users_file())
     }
 
     /// The settings that were given and change nothing here, as they were said, each with the

@@ -42,6 +42,8 @@ pub struct Shared {
     pub panics: AtomicU64,
     /// Requests after which nobody could tell where the next one begins.
     pub framing_errors: AtomicU64,
+    /// Requests of users who may not ask them.
+    pub denials: AtomicU64,
     /// Connections closed because a request took too long to arrive.
     pub request_timeouts: AtomicU64,
     /// TLS handshakes that took too long.
@@ -112,6 +114,7 @@ impl Shared {
             settings: Mutex::new(options.settings_report.clone()),
             panics: AtomicU64::new(0),
             framing_errors: AtomicU64::new(0),
+            denials: AtomicU64::new(0),
             request_timeouts: AtomicU64::new(0),
             handshake_timeouts: AtomicU64::new(0),
             options,

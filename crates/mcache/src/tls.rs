@@ -5,6 +5,7 @@
 
 mod certificates;
 mod layer;
+mod names;
 pub mod suites;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use rustls::SupportedCipherSuite;
 
 pub use certificates::Certificates;
 pub use layer::{Layer, Opened};
+pub use names::{CertificateName, Names};
 
 /// What a server is told of TLS.
 #[derive(Clone, Debug)]

@@ -1,24 +1,45 @@
-//! Who may log in: names and passwords from a file, and the judgement.
+//! Who may log in: names and passwords from a file, users with rights from the settings, and the
+//! judgement.
 //!
-//! A line is `name:password`, as memcached has it, or `name:` and a hash in PHC's form
+//! A line of the file is `name:password`, as memcached has it, or `name:` and a hash in PHC's form
 //! (`$argon2id$...`). How long the judgement takes tells nothing but the lengths of a name and a
 //! password: every line is compared to its end, and a hash is computed for unknown names too.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHashString, PasswordVerifier};
-use mcache_session::Credentials;
+use mcache_protocol::Rights;
+use mcache_session::{Credentials, Grant, Verdict};
+use rustls::pki_types::CertificateDer;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
+
+use crate::tls::{CertificateName, Names};
 
 /// Bytes of the file. A longer one is refused.
 const FILE_MAX: u64 = 1 << 20;
 
 /// What a password in the file begins with if it is a hash.
 const HASHED: &[u8] = b"$argon2";
+
+/// What is said of a user with rights.
+#[derive(Clone, PartialEq)]
+pub struct UserOptions {
+    /// The name.
+    pub name: String,
+    /// The hash of the password, if there is one.
+    pub password: Option<PasswordHashString>,
+    /// The name in the user's certificates, if those are enough to be let in.
+    pub certificate: Option<CertificateName>,
+    /// What the keys begin with that may be read or written; `None` for all keys.
+    pub keys: Option<Vec<String>>,
+    /// What the user may do.
+    pub rights: Rights,
+}
 
 /// Everybody who may log in.
 #[derive(Debug, Default)]
@@ -28,12 +49,23 @@ pub struct Users {
 
 struct User {
     name: Zeroizing<Vec<u8>>,
-    secret: Secret,
+    secret: Option<Secret>,
+    certificate: Option<CertificateName>,
+    /// What may be asked; anything, if that is not said.
+    grant: Option<Arc<Grant>>,
 }
 
+#[derive(PartialEq)]
 enum Secret {
     Plain(Zeroizing<Vec<u8>>),
     Hashed(PasswordHashString),
+}
+
+/// Only the name is ever shown.
+impl std::fmt::Debug for UserOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserOptions").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// Nothing of a user is ever shown.
@@ -70,8 +102,19 @@ impl Users {
         if users.is_empty() { Err(1) } else { Ok(Self { users }) }
     }
 
+    /// The same and these.
+    pub fn with(mut self, others: &[UserOptions]) -> Result<Self, String> {
+        for other in others {
+            if self.users.iter().any(|user| **user.name == *other.name.as_bytes()) {
+                return Err(format!("the user {} stands twice", other.name));
+            }
+            self.users.push(User::new(other));
+        }
+        Ok(self)
+    }
+
     /// Whether there is such a user with such a password.
-    pub fn admit(&self, said: &Credentials) -> bool {
+    pub fn admit(&self, said: &Credentials) -> Verdict {
         let mut admitted = Choice::from(0);
         let mut hashes = self.users.iter().filter_map(User::hash);
         let decoy = hashes.next();
@@ -79,18 +122,45 @@ impl Users {
         for user in &self.users {
             let is_named = user.name.ct_eq(&said.user);
             match &user.secret {
-                Secret::Plain(password) => admitted |= is_named & password.ct_eq(&said.password),
-                Secret::Hashed(hash) if bool::from(is_named) => named = Some(hash),
-                Secret::Hashed(_) => {}
+                Some(Secret::Plain(password)) => {
+                    admitted |= is_named & password.ct_eq(&said.password);
+                }
+                Some(Secret::Hashed(hash)) if bool::from(is_named) => named = Some((hash, user)),
+                Some(Secret::Hashed(_)) | None => {}
             }
         }
-        let matches = |hash: &PasswordHashString| {
+        // An unknown name takes as long as a known one.
+        let hash = named.map(|(hash, _)| hash).or(decoy);
+        let matches = hash.is_some_and(|hash| {
             let hash = hash.password_hash();
             Argon2::default().verify_password(&said.password, &hash).is_ok()
-        };
-        // An unknown name takes as long as a known one.
-        let hashed = named.or(decoy).is_some_and(matches) && named.is_some();
-        bool::from(admitted) || hashed
+        });
+        match named {
+            Some((_, user)) if matches => Verdict::Admitted(user.grant.clone()),
+            _ if bool::from(admitted) => Verdict::Admitted(None),
+            _ => Verdict::Refused,
+        }
+    }
+
+    /// What the first user is granted whom a certificate names that was found good.
+    pub fn certified(&self, certificate: &CertificateDer<'_>) -> Option<Arc<Grant>> {
+        let names = Names::of(certificate)?;
+        let named = |user: &&User| user.certificate.as_ref().is_some_and(|it| names.include(it));
+        self.users.iter().find(named)?.grant.clone()
+    }
+
+    /// Has the sessions of users that were read `before` go on with what they are granted now.
+    /// Those of users who are gone, or are known by something else now, have to log in again.
+    pub fn follow(&mut self, before: &Self) {
+        for old in &before.users {
+            let Some(granted) = &old.grant else { continue };
+            let new = self.users.iter_mut().find(|new| new.is_known_as(old));
+            match new.and_then(|new| new.grant.as_mut()) {
+                Some(grant) if grant.is_like(granted) => *grant = granted.clone(),
+                Some(grant) => granted.replace(Some(grant.clone())),
+                None => granted.replace(None),
+            }
+        }
     }
 }
 
@@ -106,14 +176,34 @@ impl User {
         } else {
             Secret::Plain(password.to_vec().into())
         };
-        Some(Self { name: name.to_vec().into(), secret })
+        let name = name.to_vec().into();
+        Some(Self { name, secret: Some(secret), certificate: None, grant: None })
+    }
+
+    fn new(options: &UserOptions) -> Self {
+        let UserOptions { name, password, certificate, keys, rights } = options;
+        let bytes = |key: &String| key.clone().into_bytes();
+        let prefixes = keys.as_ref().map(|keys| keys.iter().map(bytes).collect());
+        Self {
+            name: name.clone().into_bytes().into(),
+            secret: password.clone().map(Secret::Hashed),
+            certificate: certificate.clone(),
+            grant: Some(Arc::new(Grant::new(*rights, prefixes))),
+        }
     }
 
     fn hash(&self) -> Option<&PasswordHashString> {
         match &self.secret {
-            Secret::Hashed(hash) => Some(hash),
-            Secret::Plain(_) => None,
+            Some(Secret::Hashed(hash)) => Some(hash),
+            Some(Secret::Plain(_)) | None => None,
         }
+    }
+
+    /// Whether the name is the same, and what proves it.
+    fn is_known_as(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.secret == other.secret
+            && self.certificate == other.certificate
     }
 }
 
@@ -126,6 +216,10 @@ mod tests {
             user: user.as_bytes().to_vec().into(),
             password: password.as_bytes().to_vec().into(),
         }
+    }
+
+    fn admits(users: &Users, user: &str, password: &str) -> bool {
+        matches!(users.admit(&said(user, password)), Verdict::Admitted(_))
     }
 
     /// CVE-2026-47783: a password was compared up to its first difference, and only that of a
@@ -145,7 +239,7 @@ mod tests {
             ("foo", "quux:x", false),
             ("", "", false),
         ] {
-            assert_eq!(users.admit(&said(user, password)), admitted, "{user} {password}");
+            assert_eq!(admits(&users, user, password), admitted, "{user} {password}");
         }
     }
 
@@ -176,7 +270,37 @@ mod tests {
             ("b", "secret", false),
             ("c", "secret", false),
         ] {
-            assert_eq!(users.admit(&said(user, password)), admitted, "{user} {password}");
+            assert_eq!(admits(&users, user, password), admitted, "{user} {password}");
         }
+    }
+
+    fn options(name: &str, certificate: Option<&str>, rights: Rights) -> UserOptions {
+        let certificate = certificate.map(|name| CertificateName::Common(name.to_owned()));
+        UserOptions { name: name.to_owned(), password: None, certificate, keys: None, rights }
+    }
+
+    #[test]
+    fn a_name_stands_once_for_a_user() {
+        let file = || Users::parse(b"foo:bar\nfoo:other").unwrap();
+        let with = |name| file().with(&[options(name, Some("x"), Rights::READ)]);
+        assert_eq!(with("foo").unwrap_err(), "the user foo stands twice");
+        let users = with("app").unwrap();
+        assert!(admits(&users, "foo", "other") && !admits(&users, "app", ""));
+    }
+
+    #[test]
+    fn sessions_follow_a_user_who_is_known_as_before() {
+        let read = |certificate, rights| {
+            Users::default().with(&[options("app", Some(certificate), rights)]).unwrap()
+        };
+        let granted = |users: &Users| users.users[0].grant.clone().unwrap();
+        let before = read("x", Rights::READ);
+        let mut same = read("x", Rights::READ);
+        same.follow(&before);
+        assert!(Arc::ptr_eq(&granted(&same), &granted(&before)), "nothing to follow");
+        let mut changed = read("x", Rights::WRITE);
+        changed.follow(&same);
+        let other = granted(&changed);
+        assert!(!Arc::ptr_eq(&other, &granted(&same)) && !other.is_like(&granted(&same)));
     }
 }

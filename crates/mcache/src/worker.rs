@@ -227,7 +227,8 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         };
         let mut out = connection.answers.take().unwrap_or_else(|| self.outputs.take());
         connection.hear_verdict(&mut out, &context);
-        let turn = connection.turn(id, &mut self.driver, &mut self.buffer, &mut out, &mut context);
+        let (driver, buffer, logins) = (&mut self.driver, &mut self.buffer, &self.shared.logins);
+        let turn = connection.turn(id, driver, buffer, &mut out, &mut context, logins);
         if turn == Turn::Panicked {
             self.close_panicked(id);
             return;
@@ -416,8 +417,8 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             connection.waits = Waits::Events;
         }
         connection.entry.is_now(State::Watching);
-        let counters = &self.shared.counters[self.index];
-        match connection.discard(id, &mut self.driver, &mut self.buffer, counters) {
+        let notes = (&self.shared.counters[self.index], &self.shared.logins);
+        match connection.discard(id, &mut self.driver, &mut self.buffer, notes) {
             Turn::Gone(reason) => self.close(id, reason),
             Turn::Last(reason) if sending => self.close(id, reason),
             Turn::Last(reason) => self.take_leave(id, reason),

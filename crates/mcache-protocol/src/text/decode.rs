@@ -51,6 +51,12 @@ impl Decoder {
         self.state = State::SkipLine;
     }
 
+    /// Throws away the rest of a key list that goes on behind the last request, and returns how
+    /// many bytes of `behind` belong to it.
+    pub fn leave_list(&mut self, behind: &[u8]) -> usize {
+        if self.in_list() { self.state.skip(behind) } else { 0 }
+    }
+
     /// Whether a line goes on of which a part is done with.
     #[inline]
     pub fn in_line(&self) -> bool {

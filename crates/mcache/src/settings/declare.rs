@@ -26,6 +26,8 @@ macro_rules! settings {
             pub given: Vec<Given>,
             /// Where the memory's size is from.
             pub memory_from: MemoryFrom,
+            /// Users with rights, which only the file can name.
+            pub users: Vec<UserOptions>,
             $( $(#[doc = $about])+ pub $field: $type, )+
         }
 
@@ -36,6 +38,7 @@ macro_rules! settings {
                     habits,
                     given: Vec::new(),
                     memory_from: MemoryFrom::Here,
+                    users: Vec::new(),
                     $( $field: match habits {
                         Habits::Mcache => $mcache,
                         Habits::Memcached => $memcached,

@@ -1,34 +1,52 @@
-//! The file of `--config`: TOML, with the long options' names as keys.
+//! The file of `--config`: TOML, with the long options' names as keys, and users with rights.
 
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Assignment, command_line};
+use super::{Assignment, command_line, users};
 use crate::failure::Failure;
+use crate::users::UserOptions;
+
+/// The key of the tables of users.
+const USERS: &str = "user";
+
+/// What a file says.
+#[derive(Default)]
+pub struct InFile {
+    /// Of settings.
+    pub said: Vec<Assignment>,
+    /// Of users.
+    pub users: Vec<UserOptions>,
+}
 
 /// Reads the settings in a file.
-pub fn read(path: &Path) -> Result<Vec<Assignment>, Failure> {
+pub fn read(path: &Path) -> Result<InFile, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
     parse(&path.display().to_string(), &text)
 }
 
 /// Reads the settings in a text that came from the file `name`.
-pub(super) fn parse(name: &str, text: &str) -> Result<Vec<Assignment>, Failure> {
+pub(super) fn parse(name: &str, text: &str) -> Result<InFile, Failure> {
     let table = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         Failure::usage(format!("{name}:{}: {}", line(text, at), error.message()))
     })?;
-    let mut said = Vec::new();
+    let mut file = InFile::default();
+    let line_of = |offset: usize| format!("{name}:{}", line(text, offset));
     for (key, value) in table.get_ref() {
-        let place = format!("{name}:{}: {}", line(text, key.span().start), key.get_ref());
+        let place = format!("{}: {}", line_of(key.span().start), key.get_ref());
+        if key.get_ref() == USERS {
+            file.users = users::read(value.get_ref(), &place, line_of)?;
+            continue;
+        }
         let key = key.get_ref().replace('_', "-");
         for value in flatten(value.get_ref(), &place)? {
-            read_one(&key, value, &place, &mut said)?;
+            read_one(&key, value, &place, &mut file.said)?;
         }
     }
-    Ok(said)
+    Ok(file)
 }
 
 fn read_one(

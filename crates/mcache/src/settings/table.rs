@@ -19,6 +19,7 @@ use super::{
 use crate::network::Network;
 use crate::options::IdlePolicy;
 use crate::tls::{ClientCertificate, KeyFormat, Version};
+use crate::users::UserOptions;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -30,7 +31,8 @@ const NO_HASH: &str = "it tunes memcached's hash table; mcache sizes and keys it
 
 settings! {
     /// A TOML file of settings: the keys are the long options' names. What the command line says
-    /// wins over the file.
+    /// wins over the file. Tables `[[user]]` name users with rights; without -S and -Y peers then
+    /// have to log in by whichever protocol they speak.
     config: Option<PathBuf> = None, None => show::path;
         ["--config"] "FILE" => read::path;
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mcache_protocol::Protocols;
+use mcache_session::Authentication;
 use mcache_store::SizeLimit;
 
 use super::*;
@@ -335,14 +336,22 @@ fn options_without_effect_are_named_as_they_were_said() {
     assert_eq!(words, [&in_file, "-n", "-o hashpower", "-o no_lru_crawler"]);
 }
 
-#[test]
-fn the_documents_sample_of_a_file_is_understood() {
-    let page = include_str!("../../../../docs/operating.md");
+/// The settings of the sample of a file in a document.
+fn sample(page: &str) -> Settings {
     let sample = page.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```"));
-    let file = File::new("sample", sample.expect("a sample").0);
-    let settings = settings(Habits::Mcache, &format!("--config {}", file.0.display()));
+    let sample = sample.expect("a sample").0;
+    let file = File::new(&format!("sample{}", sample.len()), sample);
+    settings(Habits::Mcache, &format!("--config {}", file.0.display()))
+}
+
+#[test]
+fn the_documents_samples_of_a_file_are_understood() {
+    let settings = sample(include_str!("../../../../docs/operating.md"));
     assert_eq!(shown(&settings, "memory"), "268435456");
     assert_eq!(shown(&settings, "track_sizes"), "yes");
+    let settings = sample(include_str!("../../../../docs/security.md"));
+    let names: Vec<_> = settings.users.iter().map(|user| user.name.as_str()).collect();
+    assert_eq!(names, ["app", "ops"]);
 }
 
 #[test]
@@ -460,4 +469,87 @@ fn bad_files_are_refused_with_the_line() {
     let failure = invoke(Habits::Mcache, "--config /nowhere/at/all").expect_err("no such file");
     assert_eq!(failure.exit_code, USAGE);
     assert_eq!(failure.message, "/nowhere/at/all: No such file or directory (os error 2)");
+}
+
+const HASH: &str = "$argon2id$v=19$m=64,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$\
+                    OWJiYjYyYmJhOGM1YmE5ZGE2OGUyZDQ1ZjE4YjI";
+
+#[test]
+fn users_with_rights_stand_in_the_file() {
+    let text = format!(
+        "port = 5\n[[user]]\nname = \"app\"\npassword = \"{HASH}\"\nkeys = [\"a:\", \"b\"]\n\
+         rights = [\"read\", \"admin\"]\n[[user]]\nname = \"ops\"\npassword = \"{HASH}\"\n\
+         certificate = \"URI:x:y\"\n"
+    );
+    let file = File::new("users", &text);
+    let tls = "-Z -o ssl_chain_cert=/a,ssl_ca_cert=/b -l 127.0.0.1,mtls:127.0.0.1:3";
+    let settings = settings(Habits::Mcache, &format!("{tls} --config {}", file.0.display()));
+    let [app, ops] = &settings.users[..] else { panic!("{:?}", settings.users) };
+    let keys = app.keys.as_ref().map(|keys| keys.join(" "));
+    assert_eq!((app.name.as_str(), keys.as_deref()), ("app", Some("a: b")));
+    assert_eq!(app.rights.names().collect::<Vec<_>>(), ["read", "admin"]);
+    assert_eq!(ops.rights.names().collect::<Vec<_>>(), ["read", "write"]);
+    assert_eq!(ops.certificate.as_ref().map(ToString::to_string).as_deref(), Some("URI:x:y"));
+    assert_eq!(ops.keys, None);
+    assert_eq!(settings.authentication(), Authentication::Either);
+    assert!(!format!("{settings:?}").contains("argon2"), "a hash is not shown");
+}
+
+#[test]
+fn mistakes_about_users_are_refused_with_the_line() {
+    let named = format!("[[user]]\nname = \"app\"\npassword = \"{HASH}\"\n");
+    let more = |text: &str| format!("{named}{text}\n");
+    let certified = |name: &str| format!("[[user]]\nname = \"{name}\"\ncertificate = \"x\"\n");
+    let no_name = "should have no colon, no space and no control characters";
+    let rows = [
+        ("[user]\nname = \"a\"\n".to_owned(), "1: user: should be tables, each begun by [[user]]"),
+        ("user = [1]\n".to_owned(), "1: user: should be a table, begun by [[user]]"),
+        ("\n[[user]]\nrights = []\n".to_owned(), "2: user: should have a name"),
+        ("[[user]]\nname = \"a\"\n".to_owned(), "1: user: should have a password or a certificate"),
+        (named.clone() + &named, "4: user: stands twice"),
+        (certified("a") + &certified("b"), "4: user: has the certificate of another"),
+        ("[[user]]\nname = \"a:b\"\n".to_owned(), &format!("2: user.name: {no_name}")),
+        ("[[user]]\nname = \"\"\n".to_owned(), &format!("2: user.name: {no_name}")),
+        ("[[user]]\nname = [\"a\"]\n".to_owned(), "2: user.name: should be a text"),
+        (
+            "[[user]]\npassword = \"secret\"\n".to_owned(),
+            "2: user.password: should be a hash as `mcache passwd` writes it",
+        ),
+        (
+            more("certificate = \"DNS:\""),
+            "4: user.certificate: should be a name, DNS:NAME or URI:NAME",
+        ),
+        (more("keys = []"), "4: user.keys: should be 1 to 64 texts of 1 to 250 bytes"),
+        (more("keys = [\"\"]"), "4: user.keys: should be 1 to 64 texts of 1 to 250 bytes"),
+        (more("keys = [1]"), "4: user.keys: should be texts"),
+        (more("rights = [\"reed\"]"), "4: user.rights: should be some of read, write and admin"),
+        (more("right = []"), "4: user.right: unknown setting"),
+    ];
+    for (index, (text, message)) in rows.iter().enumerate() {
+        let file = File::new(&format!("users{index}"), text);
+        let path = file.0.display();
+        let failure = invoke(Habits::Mcache, &format!("--config {path}")).expect_err(text);
+        assert_eq!(failure.message, format!("{path}:{message}"), "{text}");
+        assert_eq!(failure.exit_code, USAGE, "{text}");
+    }
+
+    let file = File::new("certified", &certified("app"));
+    let nobody = "[[user]] certificate: no client is asked for one: it takes enable-ssl, tls-ca, \
+                  and tls-verify or a listener mtls:";
+    for (line, message) in [
+        ("", Some(nobody)),
+        ("-Z -o ssl_chain_cert=/a,ssl_ca_cert=/b", Some(nobody)),
+        ("-Z -o ssl_chain_cert=/a,ssl_verify_mode=1", Some(nobody)),
+        ("-Z -o ssl_chain_cert=/a,ssl_ca_cert=/b,ssl_verify_mode=1 -l notls:::1", Some(nobody)),
+        ("-Z -o ssl_chain_cert=/a,ssl_ca_cert=/b,ssl_verify_mode=1", None),
+        ("-Z -o ssl_chain_cert=/a,ssl_ca_cert=/b -l mtls:::1", None),
+        (
+            "-Z -o ssl_chain_cert=/a,ssl_ca_cert=/b -l mtls:::1 -U 1",
+            Some("Cannot enable UDP while peers have to log in."),
+        ),
+    ] {
+        let line = format!("--config {} {line}", file.0.display());
+        let failure = invoke(Habits::Mcache, &line).err();
+        assert_eq!(failure.as_ref().map(|it| it.message.as_str()), message, "{line}");
+    }
 }

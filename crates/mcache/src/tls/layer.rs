@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use mcache_base::limits::{SLICES_PER_SEND, TLS_HANDSHAKE_MAX, TLS_RECORD_MAX, TLS_SEALED_AHEAD};
 use mcache_base::{Outgoing, Pin};
 use mcache_net::{ConnectionId, Driver, Received};
+use rustls::pki_types::CertificateDer;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
@@ -270,6 +271,11 @@ impl<P: Pin> Layer<P> {
             _ => "TLSv1.3",
         };
         Some((version, self.connection.handshake_kind() != Some(HandshakeKind::Resumed)))
+    }
+
+    /// The certificate that the peer has shown and that was found good, if it has.
+    pub fn peer_certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.connection.peer_certificates()?.first()
     }
 
     /// Once what the peer sent was wrong, and once only: what it was, and whether it ended the
