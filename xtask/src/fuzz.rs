@@ -5,17 +5,18 @@ use std::process::Command;
 
 use crate::shell;
 
-/// The targets: files of `fuzz/fuzz_targets`.
-const TARGETS: &[&str] = &[
-    "auth_file",
-    "binary",
-    "config",
-    "differential",
-    "engine",
-    "meta",
-    "stream_split",
-    "text",
-    "udp",
+/// The targets, files of `fuzz/fuzz_targets`, and the dictionaries beside them that they are given.
+/// The others put their inputs together themselves.
+const TARGETS: &[(&str, Option<&str>)] = &[
+    ("auth_file", None),
+    ("binary", None),
+    ("config", Some("settings.dict")),
+    ("differential", None),
+    ("engine", None),
+    ("meta", None),
+    ("stream_split", Some("words.dict")),
+    ("text", Some("words.dict")),
+    ("udp", Some("words.dict")),
 ];
 
 /// Seconds for each target, if nobody says another number.
@@ -35,19 +36,28 @@ pub fn run(words: &[String]) -> Result<(), String> {
     while let Some(word) = words.next() {
         match word {
             "--seconds" => seconds = words.next().ok_or("--seconds needs a number")?,
-            name if TARGETS.contains(&name) => target = Some(name),
-            _ => return Err(format!("`{word}`: the targets are {}", TARGETS.join(", "))),
+            name if TARGETS.iter().any(|(target, _)| *target == name) => target = Some(name),
+            _ => {
+                let names: Vec<_> = TARGETS.iter().map(|(name, _)| *name).collect();
+                return Err(format!("`{word}`: the targets are {}", names.join(", ")));
+            }
         }
     }
-    let host = host()?;
-    for name in TARGETS.iter().filter(|name| target.is_none_or(|target| target == **name)) {
-        shell::run(&mut command(name, &host, seconds)?)?;
+    let host = shell::host()?;
+    for (name, dictionary) in TARGETS.iter().filter(|(name, _)| target.is_none_or(|it| it == *name))
+    {
+        shell::run(&mut command(name, *dictionary, &host, seconds)?)?;
     }
     Ok(())
 }
 
 /// What is found anew goes to `fuzz/corpus.local`, and what fails to the target directory.
-fn command(name: &str, host: &str, seconds: &str) -> Result<Command, String> {
+fn command(
+    name: &str,
+    dictionary: Option<&str>,
+    host: &str,
+    seconds: &str,
+) -> Result<Command, String> {
     let home = shell::root().join("fuzz");
     let (own, artifacts) = (home.join("corpus.local").join(name), shell::target().join("fuzz"));
     for directory in [&own, &artifacts] {
@@ -62,18 +72,7 @@ fn command(name: &str, host: &str, seconds: &str) -> Result<Command, String> {
     command.arg("--target-dir").arg(&artifacts).arg("--");
     command.args([format!("-max_total_time={seconds}"), "-print_final_stats=1".to_owned()]);
     command.arg(option("artifact_prefix", &artifacts.join(format!("{name}-"))));
-    let dictionary = home.join(format!("{name}.dict"));
-    if dictionary.exists() {
-        command.arg(option("dict", &dictionary));
-    }
+    command.args(dictionary.map(|dictionary| option("dict", &home.join(dictionary))));
     command.arg(own).arg(home.join("corpus").join(name));
     Ok(command)
-}
-
-/// The compiler's name for this machine.
-fn host() -> Result<String, String> {
-    let output = shell::command("rustc").arg("-vV").output().map_err(|error| error.to_string())?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).ok_or("rustc does not say which machine this is".to_owned())
 }

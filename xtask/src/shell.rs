@@ -29,6 +29,14 @@ pub fn cargo() -> Command {
     command(std::env::var_os("CARGO").unwrap_or("cargo".into()))
 }
 
+/// The compiler's name for this machine.
+pub fn host() -> Result<String, String> {
+    let output = command("rustc").arg("-vV").output().map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or("rustc does not say which machine this is".to_owned())
+}
+
 /// Runs a program to its end; that it failed is an error.
 pub fn run(command: &mut Command) -> Result<(), String> {
     let status = command.status().map_err(|error| format!("{command:?}: {error}"))?;
