@@ -66,9 +66,10 @@ const PROGRAMS: &[Program] = &[
     },
     Program {
         name: "siege",
-        arguments: "slow|junk [--against PROGRAM] [--options TEXT] [--peers N] [--seconds N] \
-                    [--inputs N] [--seed N]",
-        about: "a server among peers that mean harm: that never finish, or send junk",
+        arguments: "slow|junk|handshakes [--against PROGRAM] [--options TEXT] [--peers N] \
+                    [--seconds N] [--inputs N] [--seed N]",
+        about: "a server among peers that mean harm: that never finish, send junk, or cost it \
+                handshakes",
         run: siege::run,
     },
     Program {

@@ -1,4 +1,4 @@
-//! A process's resident memory, as the system tells it.
+//! What a process takes of memory and processors, as the system tells it.
 
 use std::fs;
 use std::io;
@@ -7,6 +7,16 @@ use std::process::Child;
 /// What it is now, in bytes.
 pub fn resident(process: &Child) -> io::Result<u64> {
     row(process, "VmRSS:")
+}
+
+/// What the system has charged to its threads, in user and system time, in nanoseconds.
+pub fn cpu_ns(process: &Child) -> io::Result<u64> {
+    let mut sum = 0;
+    for thread in fs::read_dir(format!("/proc/{}/task", process.id()))? {
+        let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        sum += text.split(' ').next().and_then(|it| it.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(sum)
 }
 
 /// The most that it ever was, in bytes.

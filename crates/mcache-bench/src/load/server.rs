@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::workloads::Row;
-use crate::resident::resident;
+use crate::resident::{cpu_ns, resident};
 
 /// Longer than any server takes to start.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -83,12 +83,7 @@ impl Server {
 
     /// What the system has charged to its threads, in user and system time, in nanoseconds.
     pub fn cpu_ns(&self) -> io::Result<u64> {
-        let mut sum = 0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
-            sum += text.split(' ').next().and_then(|it| it.parse::<u64>().ok()).unwrap_or(0);
-        }
-        Ok(sum)
+        cpu_ns(&self.child)
     }
 
     /// Its resident memory, in bytes.

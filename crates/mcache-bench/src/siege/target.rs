@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::resident::resident;
+use crate::resident::{cpu_ns, resident};
 
 /// Longer than any server takes to start.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,6 +40,11 @@ impl Target {
     /// Whether it still runs.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// What its threads have had of processors, in nanoseconds.
+    pub fn cpu_ns(&self) -> io::Result<u64> {
+        cpu_ns(&self.child)
     }
 
     /// Its resident memory, in bytes.
