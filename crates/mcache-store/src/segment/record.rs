@@ -15,7 +15,9 @@
 //! data from 20. With an inline length as well it is a filler: a dead place of so many granules,
 //! of which word 0 says all.
 //!
-//! Published bytes never change but for the cells: word 0's marks and state, last access, expiry.
+//! Published bytes never change but for the cells: word 0's marks and state, last access, expiry, and
+//! the checksum's first half (of a fragment all of it), which is inverted when the record dies: so no
+//! few bits that flip in a memory file bring it back.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -30,6 +32,15 @@ pub use super::layout::{ALIGN, FRAGMENT_ENTRY, FRAGMENT_HEADER, INLINE_MAX};
 use super::memory::Mapping;
 use crate::eviction::FREQUENCY_MAX;
 use crate::semantics::Attributes;
+
+/// What a checksum that holds says of its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sum {
+    /// It is as it was completed with: the state tells whether the record is alive.
+    AsWritten,
+    /// The record is dead.
+    Inverted,
+}
 
 /// A record that is complete.
 #[derive(Clone, Copy)]
@@ -74,8 +85,13 @@ impl<'m> Record<'m> {
             return None;
         }
         // SAFETY: as the caller promised; what is read of it to know its size is there.
-        let record = unsafe { Self::new(memory, at) };
-        (record.size() <= room && record.is_intact(base)).then_some(record)
+        let mut record = unsafe { Self::new(memory, at) };
+        let sum = Some(&record).filter(|record| record.size() <= room)?.sum(base)?;
+        if sum == Sum::Inverted && word & STATE == LIVE {
+            memory.u32(at).fetch_or(DEAD, Release); // a bit has flipped
+            record.word |= DEAD;
+        }
+        Some(record)
     }
 
     /// The key.
@@ -217,13 +233,14 @@ impl<'m> Record<'m> {
     /// The heat that the record was written with.
     #[inline]
     pub fn heat(&self) -> u32 {
-        self.stored_checksum(10) >> HEAT_SHIFT
+        u32::from(self.checksum_end()) >> (HEAT_SHIFT - u16::BITS)
     }
 
     /// The checksum that it was completed with.
     #[inline]
     pub fn checksum(&self) -> u32 {
-        self.stored_checksum(10) & CHECKSUM
+        let begin = self.memory.u16(self.at + 10).load(Relaxed);
+        (u32::from(begin) | u32::from(self.checksum_end()) << u16::BITS) & CHECKSUM
     }
 
     /// Notes a fetch. Writes only what changes, so that a hot item's line stays shared.
@@ -254,18 +271,50 @@ impl<'m> Record<'m> {
 
     /// Marks the record dead. Returns whether it was alive.
     pub fn kill(&self) -> bool {
-        self.memory.u32(self.at).fetch_or(DEAD, Release) & STATE == LIVE
+        let was_alive = self.memory.u32(self.at).fetch_or(DEAD, Release) & STATE == LIVE;
+        if was_alive {
+            self.invert_checksum();
+        }
+        was_alive
+    }
+
+    /// Marks the checksum of a record that dies. Its memory is not used again meanwhile: who kills
+    /// works in an epoch in which the record stood in the index, or has the segment for himself.
+    #[inline]
+    fn invert_checksum(&self) {
+        if self.is_fragment() {
+            self.memory.u32(self.at + 8).fetch_xor(u32::MAX, Relaxed);
+        } else {
+            let begin = self.memory.u16(self.at + 10);
+            begin.store(!begin.load(Relaxed), Relaxed);
+        }
     }
 
     /// Whether the checksum holds, given the base of the record's segment.
     pub fn is_intact(&self, base: u64) -> bool {
+        self.sum(base).is_some()
+    }
+
+    /// What the checksum says, if it holds.
+    fn sum(&self, base: u64) -> Option<Sum> {
         if self.is_filler() {
-            return true; // it has none
+            return Some(Sum::Inverted); // it has none
         }
-        if self.is_fragment() {
+        let (differs, inverted) = if self.is_fragment() {
             let checksum = fragment_checksum(self.fragment_owner(), self.fragment_data());
-            return self.stored_checksum(8) == checksum;
+            (self.memory.u32(self.at + 8).load(Relaxed) ^ checksum, u32::MAX)
+        } else {
+            (self.checksum() ^ self.computed_checksum(base), u32::from(u16::MAX))
+        };
+        match differs {
+            0 => Some(Sum::AsWritten),
+            differs if differs == inverted => Some(Sum::Inverted),
+            _ => None,
         }
+    }
+
+    /// The checksum that an item's record has to have.
+    fn computed_checksum(&self, base: u64) -> u32 {
         let layout = self.layout();
         let mut checksum = checksum::append(0, &(self.word & !MUTABLE).to_le_bytes());
         let mut add = |position: usize, len: usize| {
@@ -281,8 +330,7 @@ impl<'m> Record<'m> {
             add(layout.flags, 4);
         }
         add(layout.key, key_len(self.word) + inline_len(self.word));
-        checksum = checksum::append(checksum, &self.sequence(base).to_le_bytes());
-        self.checksum() == checksum & CHECKSUM
+        checksum::append(checksum, &self.sequence(base).to_le_bytes()) & CHECKSUM
     }
 
     /// Whether the expiry, if it has one, is as it was set.
@@ -348,10 +396,12 @@ impl<'m> Record<'m> {
         u64::from_le_bytes(bytes)
     }
 
-    fn stored_checksum(&self, position: usize) -> u32 {
-        let mut bytes = [0; 4];
-        bytes.copy_from_slice(self.bytes(position, 4));
-        u32::from_le_bytes(bytes)
+    /// The checksum's second half, and the heat.
+    #[inline]
+    fn checksum_end(&self) -> u16 {
+        let mut bytes = [0; 2];
+        bytes.copy_from_slice(self.bytes(12, 2));
+        u16::from_le_bytes(bytes)
     }
 
     /// Of a record that has an expiry.
@@ -534,6 +584,39 @@ mod tests {
         record().note_fetch(later);
         assert!(record().is_dead(), "a fetch does not bring it back");
         assert!(record().is_intact(0));
+    }
+
+    #[test]
+    fn no_two_bits_that_flip_bring_a_dead_record_back() {
+        let (memory, base) = (Mapping::new(PAGE).unwrap(), 5);
+        // SAFETY: the memory is this test's own.
+        let draft =
+            unsafe { Draft::write(&memory, 4, &blueprint().form(1, 4), b"k", [&b"some"[..]]) };
+        draft.complete(7, base);
+        // SAFETY: the memory is this test's own.
+        let mut fragment = unsafe { FragmentDraft::begin(&memory, 64, 9, 4) };
+        fragment.push(b"some");
+        fragment.complete();
+        for at in [4, 64] {
+            // SAFETY: nobody else is at work.
+            let whole = || unsafe { Record::whole(&memory, at, at + 32, base) };
+            assert!(whole().is_some_and(|record| !record.is_dead() && record.kill()));
+            let flip = |bit: usize| {
+                memory.u32(at + bit / 32 * 4).fetch_xor(1 << (bit % 32), Relaxed);
+            };
+            for (one, other) in (0..128).flat_map(|one| (one..128).map(move |other| (one, other))) {
+                let before = [0, 4, 8, 12].map(|word| memory.u32(at + word).load(Relaxed));
+                flip(one);
+                if other > one {
+                    flip(other);
+                }
+                assert!(whole().is_none_or(|record| record.is_dead()), "{at}: {one} {other}");
+                for (word, value) in (0..).zip(before) {
+                    memory.u32(at + word * 4).store(value, Relaxed);
+                }
+            }
+            assert!(whole().is_some_and(|record| record.is_dead() && !record.kill()));
+        }
     }
 
     #[test]
