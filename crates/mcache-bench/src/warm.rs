@@ -2,8 +2,7 @@
 //! while it is asked: how soon the next one answers, and whether it has what it should.
 //!
 //! `warm [--server PATH] [--file PATH] [--items N] [--value BYTES] [--mb N] [--kills N]
-//! [--stops N] [--takeovers N] [--ms N] [--port N]`: the file is made anew, and gone at
-//! the end. Without a port the system chooses, which others may have by the time it is listened on.
+//! [--stops N] [--takeovers N] [--ms N]`: the file is made anew, and gone at the end.
 //! A key is settled if its last change was answered; its value says which change that was.
 
 mod takeover;
@@ -40,7 +39,6 @@ struct Plan {
     value: usize,
     megabytes: u64,
     takeovers: u64,
-    port: u16,
 }
 
 /// A running server. It is killed when this is dropped.
@@ -71,7 +69,7 @@ struct Found {
 /// Runs the program.
 pub fn run(words: &[String]) -> Result<(), String> {
     let names = ["--server", "--file", "--items", "--value", "--mb", "--kills", "--stops"];
-    let names = [&names[..], &["--takeovers", "--ms", "--port"]].concat();
+    let names = [&names[..], &["--takeovers", "--ms"]].concat();
     let arguments = Arguments::parse(words, &names)?;
     let beside = || Ok(std::env::current_exe()?.with_file_name("mcache"));
     let server = match arguments.value("--server") {
@@ -84,8 +82,7 @@ pub fn run(words: &[String]) -> Result<(), String> {
     let fits = (items * (value as u64 + 100) / 10 * 12) >> 20;
     let (megabytes, takeovers) =
         (arguments.number("--mb", fits.max(64))?, arguments.number("--takeovers", 3)?);
-    let port = arguments.number("--port", 0)?;
-    let plan = Plan { server, file, items, value, megabytes, takeovers, port };
+    let plan = Plan { server, file, items, value, megabytes, takeovers };
     let (kills, stops) = (arguments.number("--kills", 2)?, arguments.number("--stops", 2)?);
     let load = Duration::from_millis(arguments.number("--ms", 2000)?);
     let result = all(&plan, kills, stops, load).map_err(|error| error.to_string());
@@ -135,11 +132,13 @@ fn all(plan: &Plan, kills: u64, stops: u64, load: Duration) -> io::Result<()> {
 
 impl Running {
     fn start(plan: &Plan) -> io::Result<Self> {
-        let address = match plan.port {
-            0 => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?,
-            port => (Ipv4Addr::LOCALHOST, port).into(),
-        };
-        Self::start_at(plan, address)
+        // None that the system gives to who connects, as this process does until it is answered: it
+        // would have the port itself.
+        let begin = std::process::id() as u16 % 10_000;
+        let mut ports = (begin..10_000).chain(0..begin).map(|port| 20_000 + port);
+        let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+        let port = ports.find(is_free).ok_or(io::ErrorKind::AddrInUse)?;
+        Self::start_at(plan, (Ipv4Addr::LOCALHOST, port).into())
     }
 
     fn start_at(plan: &Plan, address: SocketAddr) -> io::Result<Self> {
