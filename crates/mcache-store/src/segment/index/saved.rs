@@ -88,6 +88,12 @@ impl Index {
         }
     }
 
+    /// Gives the table, which holds nothing, the room for so many items.
+    pub fn begin_with(&self, items: u64) {
+        let each = items as f64 / self.regions() as f64;
+        (0..self.regions()).for_each(|region| self.lock_region(region).begin_with(each));
+    }
+
     /// Makes the table what it was when it was new.
     pub fn clear(&self) {
         (0..self.regions()).for_each(|region| self.lock_region(region).clear());

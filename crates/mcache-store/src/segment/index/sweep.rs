@@ -82,11 +82,18 @@ impl Locked<'_> {
         true
     }
 
+    /// Gives the region, which holds nothing, the room for so many items: they need not make it grow
+    /// again and again.
+    pub(super) fn begin_with(&self, items: f64) {
+        let wanted = buckets_for(items).min(self.index.window as u32);
+        self.extent().low.store(wanted, Relaxed);
+        self.extent().high.store(wanted, Relaxed);
+    }
+
     fn begin_shrinking(&self) -> bool {
         let (region, extent) = (self.region(), self.extent());
         let (count, items) = (extent.low.load(Relaxed), f64::from(self.items()));
-        let wanted = (items / LOAD_AIM / SLOTS as f64) as u32;
-        let wanted = wanted.next_multiple_of(BUCKETS_MIN).max(BUCKETS_MIN);
+        let wanted = buckets_for(items);
         if items >= slots(count) * LOAD_MIN || wanted >= count {
             return false;
         }
@@ -212,6 +219,12 @@ impl Mapping {
         let bucket = self.bucket(self.border);
         (bucket, first_of(bucket + 1, u64::from(self.high)))
     }
+}
+
+/// Buckets of a region that so many items are to have.
+fn buckets_for(items: f64) -> u32 {
+    let wanted = (items / LOAD_AIM / SLOTS as f64).min(f64::from(u32::MAX / 2)) as u32;
+    wanted.next_multiple_of(BUCKETS_MIN).max(BUCKETS_MIN)
 }
 
 fn slots(buckets: u32) -> f64 {

@@ -40,6 +40,8 @@ pub enum Cell {
     SavedAt,
     /// What `hash_power_level` says.
     HashLevel,
+    /// Items, as of late: the next process makes an index for so many.
+    Items,
 }
 
 /// A server works with the file, or died with it.

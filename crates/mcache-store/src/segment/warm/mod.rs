@@ -171,6 +171,7 @@ impl SegmentStorageEngine {
         if let Some(warm) = &self.warm {
             warm.ledger.note(self.sequence.last(), now);
             warm.ledger.set(Cell::HashLevel, self.hash_level.load(Relaxed));
+            warm.ledger.set(Cell::Items, self.index.items());
         }
     }
 

@@ -13,6 +13,7 @@ use super::super::SegmentStorageEngine;
 use super::super::arena::SegmentId;
 use super::super::index::Location;
 use super::super::record::{FRAGMENT_ENTRY, Record};
+use super::ledger::Cell;
 use super::scan;
 use crate::eviction::QUEUES;
 use crate::tally::EngineCounters;
@@ -49,6 +50,8 @@ impl SegmentStorageEngine {
     /// Brings back what the first `segments` segments hold. The engine is new, and nobody else is
     /// at work.
     pub(super) fn recover(&self, segments: usize, now: Now) -> Findings {
+        let noted = self.warm.as_ref().and_then(|warm| warm.ledger.get(Cell::Items));
+        self.index.begin_with(noted.unwrap_or(0));
         let next = AtomicUsize::new(0);
         let walk_some = || {
             let (mut findings, counters) = (Findings::default(), self.new_counters());
