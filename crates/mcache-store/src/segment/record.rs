@@ -15,9 +15,9 @@
 //! data from 20. With an inline length as well it is a filler: a dead place of so many granules,
 //! of which word 0 says all.
 //!
-//! Published bytes never change but for the cells: word 0's marks and state, last access, expiry, and
-//! the checksum's first half (of a fragment all of it), which is inverted when the record dies: so no
-//! few bits that flip in a memory file bring it back.
+//! Published bytes never change but for the cells: word 0's marks and state, last access, expiry,
+//! and the checksum's first half (of a fragment all of it), which is inverted when the record dies:
+//! so no few bits that flip in a memory file bring it back.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};

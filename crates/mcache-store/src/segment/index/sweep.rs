@@ -82,8 +82,8 @@ impl Locked<'_> {
         true
     }
 
-    /// Gives the region, which holds nothing, the room for so many items: they need not make it grow
-    /// again and again.
+    /// Gives the region, which holds nothing, the room for so many items: they need not make it
+    /// grow again and again.
     pub(super) fn begin_with(&self, items: f64) {
         let wanted = buckets_for(items).min(self.index.window as u32);
         self.extent().low.store(wanted, Relaxed);
