@@ -126,4 +126,6 @@ pub enum Admin {
     RefreshCerts,
     /// Move the clock (tests only).
     Debugtime,
+    /// Try what the sandbox forbids (tests only).
+    Misbehave,
 }

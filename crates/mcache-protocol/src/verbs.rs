@@ -279,6 +279,8 @@ pub const VERBS: &[Verb] = &[
         ADMIN, "Read the TLS certificates again."),
     row("debugtime", Shape::WordsNoreply, Operation::Admin(Admin::Debugtime), &[],
         ADMIN, "Move the clock (tests only)."),
+    row("misbehave", Shape::WordsNoreply, Operation::Admin(Admin::Misbehave), &[],
+        ADMIN, "Try what the sandbox forbids (tests only)."),
 ];
 
 /// The row of a word.

@@ -60,6 +60,13 @@ pub(crate) fn admin<E: StorageEngine, I>(
         Admin::Slabs => slabs(&words, context),
         Admin::Extstore => extstore(&words, context),
         Admin::Debugtime => debugtime(&words, context),
+        Admin::Misbehave => {
+            if context.host.misbehave() {
+                Err(ERROR)
+            } else {
+                Ok(())
+            }
+        }
         Admin::RefreshCerts => {
             return match context.host.refresh_certificates() {
                 Some(Ok(())) => Reply::Say(Outcome::Done),

@@ -61,6 +61,11 @@ pub trait Host: Sync {
 
     /// Moves the cache's clocks. False if that is not allowed.
     fn move_clock(&self, how: ClockMove) -> bool;
+
+    /// Tries what a sandbox forbids, if tests may. Whether that went, or may not be tried.
+    fn misbehave(&self) -> bool {
+        true
+    }
 }
 
 /// How a test moves the clocks.

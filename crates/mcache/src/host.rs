@@ -1,5 +1,6 @@
 //! What sessions may ask of the server around them.
 
+use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -106,10 +107,14 @@ impl Host for Shared {
     }
 
     fn move_clock(&self, how: ClockMove) -> bool {
-        if self.options.clock_moves {
+        if self.options.for_tests {
             self.clock.shift(how);
         }
-        self.options.clock_moves
+        self.options.for_tests
+    }
+
+    fn misbehave(&self) -> bool {
+        !self.options.for_tests || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).is_ok()
     }
 }
 

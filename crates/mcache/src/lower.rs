@@ -95,7 +95,7 @@ pub fn server_options(settings: &Settings) -> Result<ServerOptions, Failure> {
         eviction: settings.eviction,
         prefix_delimiter: settings.stat_key_prefix,
         count_prefixes: settings.detail_enabled,
-        clock_moves: settings.relaxed_privileges,
+        for_tests: settings.relaxed_privileges,
         clock_origin_ms: None,
         handed_over: settings.takeover.is_some(),
         recovery_us: 0,

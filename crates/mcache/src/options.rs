@@ -75,7 +75,7 @@ pub struct ServerOptions {
     /// Whether `stats detail` counts from the start.
     pub count_prefixes: bool,
     /// Whether peers may move the clocks: for tests only.
-    pub clock_moves: bool,
+    pub for_tests: bool,
     /// The cache's clock goes on: what the machine's clock since its start was when it was 0, in
     /// milliseconds.
     pub clock_origin_ms: Option<i64>,
@@ -151,7 +151,7 @@ impl Default for ServerOptions {
             eviction: "",
             prefix_delimiter: b':',
             count_prefixes: false,
-            clock_moves: false,
+            for_tests: false,
             clock_origin_ms: None,
             handed_over: false,
             recovery_us: 0,

@@ -554,9 +554,10 @@ settings! {
         ["-o drop_privileges"] => read::on;
         ["-o no_drop_privileges"] => read::off;
 
-    /// For tests only: peers may move the server's clock with the command `debugtime`. memcached's
-    /// test-suite starts every server with it, so that memcached's sandbox is not in its way; that
-    /// of mcache stays as it is.
+    /// For tests only: peers may move the server's clock with the command `debugtime`, and have it
+    /// open a socket with `misbehave`, which its sandbox forbids. memcached's test-suite starts
+    /// every server with it, so that memcached's sandbox is not in its way; that of mcache stays as
+    /// it is.
     relaxed_privileges: bool = false, false => show::yes_no;
         ["-o relaxed_privileges"] => read::on;
 
