@@ -129,6 +129,10 @@ pub const REQUESTS_AHEAD: usize = 20;
 /// Bytes a worker reads from a socket at once.
 pub const RECEIVE_CHUNK: usize = 64 << 10;
 
+/// Bytes it reads at once from a connection whose last request was a value that went to its place
+/// as it came, so that little of the next one takes another way; also what it reads behind a value.
+pub const RECEIVE_HEAD: usize = 4 << 10;
+
 /// Bytes it reads at once while connections hold a quarter of what they may.
 pub const RECEIVE_SOME: usize = 16 << 10;
 
@@ -206,8 +210,8 @@ pub const LENT_BUFFER_LEN: usize = 4 << 10;
 pub const RECEIVED_AHEAD_MAX: usize = 16 << 10;
 
 /// Bytes of a value that are still missing from which on io_uring does not receive them by itself:
-/// they wait in the socket and go to where they are wanted.
-pub const EXPECTED_MUCH_MIN: usize = 64 << 10;
+/// they wait in the socket and go to where they are wanted, and so do those of the next values.
+pub const EXPECTED_MUCH_MIN: usize = 16 << 10;
 
 /// Bytes of answers that wait to be handed to io_uring at which the worker hands them over before
 /// it serves more connections.
@@ -237,6 +241,7 @@ pub const ITEM_SIZE_CEILING: u64 = 1 << 30;
 
 const _: () = assert!(KEY_MAX < LINE_MAX && LINE_MAX < REQUEST_BUFFERED_MAX);
 const _: () = assert!(REQUEST_BUFFERED_MAX < RECEIVE_CHUNK);
+const _: () = assert!(LINE_MAX < RECEIVE_HEAD && RECEIVE_HEAD < RECEIVE_CHUNK);
 const _: () = assert!(LINE_MAX + LOGIN_MAX < RECEIVE_CHUNK);
 const _: () = assert!(LINE_MAX + LOGIN_MAX + 2 * TLS_RECORD_MAX < RECEIVE_CHUNK);
 const _: () = assert!(TLS_HANDSHAKE_MAX < TLS_RECORD_MAX);

@@ -171,6 +171,15 @@ impl<O: Outgoing> Driver<O> for AnyDriver<O> {
         either!(self, driver => driver.receive(connection, buffer))
     }
 
+    fn receive_into(
+        &mut self,
+        connection: ConnectionId,
+        place: &mut [u8],
+        behind: &mut [u8],
+    ) -> Received {
+        either!(self, driver => driver.receive_into(connection, place, behind))
+    }
+
     fn send(&mut self, connection: ConnectionId, queue: O) -> Send<O> {
         either!(self, driver => driver.send(connection, queue))
     }

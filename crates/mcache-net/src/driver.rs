@@ -69,6 +69,15 @@ pub trait Driver<O: Outgoing> {
     /// Takes bytes that have arrived.
     fn receive(&mut self, connection: ConnectionId, buffer: &mut [u8]) -> Received;
 
+    /// As [`Self::receive`] into a place and, what is behind it, into a buffer, as if both were
+    /// one. Neither is empty.
+    fn receive_into(
+        &mut self,
+        connection: ConnectionId,
+        place: &mut [u8],
+        behind: &mut [u8],
+    ) -> Received;
+
     /// Sends a queue. At most one send of a connection is under way.
     fn send(&mut self, connection: ConnectionId, queue: O) -> Send<O>;
 

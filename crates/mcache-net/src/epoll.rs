@@ -1,6 +1,6 @@
 //! The readiness driver: tries at once, and finishes sends by itself when the socket is ready.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +56,43 @@ impl<O: Outgoing> EpollDriver<O> {
             closed: Vec::new(),
             ended: Vec::new(),
         })
+    }
+
+    /// Takes bytes that have arrived with a system call that asks for `len` of them.
+    #[inline]
+    fn receive_by(
+        &mut self,
+        connection: ConnectionId,
+        len: usize,
+        mut receive: impl FnMut(&OwnedFd) -> rustix::io::Result<usize>,
+    ) -> Received {
+        let Some(slot) = self.slots.get_mut(connection.0) else { return Received::Closed };
+        let Some(socket) = &slot.socket else { return Received::Closed };
+        if !slot.readable {
+            return Received::Nothing;
+        }
+        loop {
+            match receive(socket) {
+                Ok(0) => return Received::Closed,
+                Ok(count) => {
+                    // A receive that was given less than it asked for took all there was (see
+                    // epoll(7)): what comes later is announced, and a second call saved.
+                    if count < len {
+                        slot.readable = slot.ended;
+                        if slot.ended {
+                            self.ended.push(connection);
+                        }
+                    }
+                    return Received::Bytes(count);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    slot.readable = false;
+                    return Received::Nothing;
+                }
+                Err(_) => return Received::Closed,
+            }
+        }
     }
 
     /// Asks to be told when a full socket takes bytes again.
@@ -135,34 +172,22 @@ impl<O: Outgoing> Driver<O> for EpollDriver<O> {
         Ok(())
     }
 
+    #[inline]
     fn receive(&mut self, connection: ConnectionId, buffer: &mut [u8]) -> Received {
-        let Some(slot) = self.slots.get_mut(connection.0) else { return Received::Closed };
-        let Some(socket) = &slot.socket else { return Received::Closed };
-        if !slot.readable {
-            return Received::Nothing;
-        }
-        loop {
-            match rustix::net::recv(socket, &mut *buffer, RecvFlags::empty()) {
-                Ok((0, _)) => return Received::Closed,
-                Ok((count, _)) => {
-                    // A receive that was given less than it asked for took all there was (see
-                    // epoll(7)): what comes later is announced, and a second call saved.
-                    if count < buffer.len() {
-                        slot.readable = slot.ended;
-                        if slot.ended {
-                            self.ended.push(connection);
-                        }
-                    }
-                    return Received::Bytes(count);
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    slot.readable = false;
-                    return Received::Nothing;
-                }
-                Err(_) => return Received::Closed,
-            }
-        }
+        self.receive_by(connection, buffer.len(), |socket| {
+            rustix::net::recv(socket, &mut *buffer, RecvFlags::empty()).map(|(count, _)| count)
+        })
+    }
+
+    fn receive_into(
+        &mut self,
+        connection: ConnectionId,
+        place: &mut [u8],
+        behind: &mut [u8],
+    ) -> Received {
+        self.receive_by(connection, place.len() + behind.len(), |socket| {
+            receive_both(socket, place, behind)
+        })
     }
 
     fn send(&mut self, connection: ConnectionId, mut queue: O) -> Send<O> {
@@ -234,6 +259,16 @@ impl Wake for EpollWaker {
         // It fails only when the process has no memory for an eventfd's counter.
         let _ = self.0.wake();
     }
+}
+
+/// One system call that receives into a place and, what is behind it, into a buffer.
+pub(crate) fn receive_both(
+    socket: &OwnedFd,
+    place: &mut [u8],
+    behind: &mut [u8],
+) -> rustix::io::Result<usize> {
+    let mut slices = [IoSliceMut::new(place), IoSliceMut::new(behind)];
+    rustix::io::readv(socket, &mut slices) // the socket does not block
 }
 
 /// How far a send came.

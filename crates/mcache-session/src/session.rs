@@ -157,6 +157,23 @@ impl<E: StorageEngine> Session<E> {
         }
     }
 
+    /// Where the next bytes of a value go, if they can be received there: then [`Self::arrived`]
+    /// says how many came, and [`Self::serve`] goes on with those behind them. Empty if they
+    /// have no place of their own.
+    pub fn place(&mut self, context: &mut Context<'_, E>) -> &mut [u8] {
+        match &mut self.state {
+            State::Value(arriving) => context.access.place(&mut arriving.reservation, context.now),
+            _ => &mut [],
+        }
+    }
+
+    /// Notes that so many bytes of a value have come to the front of its place.
+    pub fn arrived(&mut self, bytes: usize) {
+        if let State::Value(arriving) = &mut self.state {
+            arriving.reservation.arrived(bytes);
+        }
+    }
+
     /// Whether what comes next belongs to a request of which a part is done with.
     #[inline]
     pub fn is_midway(&self) -> bool {
@@ -430,7 +447,14 @@ impl<E: StorageEngine> Session<E> {
         let State::Value(arriving) = &mut self.state else {
             return Step::Consumed(0);
         };
-        let taken = arriving.reservation.fill(rest);
+        let mut taken = 0;
+        while let behind = rest.get(taken..).unwrap_or_default()
+            && !behind.is_empty()
+            && arriving.reservation.missing() > 0
+        {
+            context.access.place(&mut arriving.reservation, context.now);
+            taken += arriving.reservation.fill(behind);
+        }
         if arriving.reservation.missing() > 0 {
             return Step::Wait(taken, Next::Receive(Awaited::Value));
         }
@@ -489,7 +513,8 @@ impl<E: StorageEngine> Session<E> {
         match &self.state {
             State::Dump(_) => true,
             State::Login(login) => login.is_at_court(),
-            State::Command | State::Value(_) | State::Skip(_) => false,
+            State::Value(arriving) => arriving.reservation.missing() == 0,
+            State::Command | State::Skip(_) => false,
         }
     }
 

@@ -155,6 +155,11 @@ pub trait Access: Send + 'static {
         now: Now,
     ) -> Result<Self::Reservation, Refusal>;
 
+    /// Where the next bytes of a reserved value go, if they can be received there: then
+    /// [`Reservation::arrived`] says how many came. Empty if they have no place: they are given
+    /// to [`Reservation::fill`].
+    fn place<'v>(&mut self, value: &'v mut Self::Reservation, now: Now) -> &'v mut [u8];
+
     /// Stores a reserved value whose bytes have all arrived, under the key it was reserved for.
     fn commit(&mut self, key: Key<'_>, store: &Store, value: Self::Reservation, now: Now)
     -> Stored;
@@ -181,6 +186,10 @@ pub trait Reservation: Send + 'static {
     /// Bytes still to arrive.
     fn missing(&self) -> usize;
 
-    /// Takes the next bytes of the value; at most [`Self::missing`] of them. Returns how many.
+    /// Takes the next bytes of the value; at most [`Self::missing`] of them, and at most as many
+    /// as the place takes that [`Access::place`] gave. Returns how many.
     fn fill(&mut self, bytes: &[u8]) -> usize;
+
+    /// Notes that so many bytes have come to the front of the place that [`Access::place`] gave.
+    fn arrived(&mut self, bytes: usize);
 }

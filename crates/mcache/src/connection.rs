@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use mcache_base::limits::{
-    DRAIN_MS, EXPECTED_MUCH_MIN, OUTPUT_HIGH_WATER, RECEIVE_SOME, REQUEST_STEP, UNFRAMED_MAX,
+    DRAIN_MS, EXPECTED_MUCH_MIN, OUTPUT_HIGH_WATER, RECEIVE_HEAD, RECEIVE_SOME, REQUEST_STEP,
+    UNFRAMED_MAX,
 };
 use mcache_base::{Counters, Now, Stat};
 use mcache_net::{ConnectionId, Driver, Received};
@@ -329,6 +330,9 @@ impl<E: StorageEngine> Connection<E> {
             }
             return self.settle(served.next, last);
         };
+        if let Some(turn) = self.receive_in_place(id, driver, buffer, out, context) {
+            return turn;
+        }
         // What is pending is the beginning of a request, and short: put it before the new bytes.
         let kept = self.pending.len();
         if kept >= buffer.len() {
@@ -359,13 +363,68 @@ impl<E: StorageEngine> Connection<E> {
             let over = bytes > UNFRAMED_MAX;
             return if over { Turn::Last(Reason::Error) } else { Turn::Discarded };
         }
+        self.serve_received(id, driver, input, kept, out, context)
+    }
+
+    /// Receives the next bytes of a value to where they stay, and lets the session serve what came
+    /// behind them. `None` if they have no place of their own.
+    #[inline]
+    fn receive_in_place<D: Driver<Answers<E::Pin>>>(
+        &mut self,
+        id: ConnectionId,
+        driver: &mut D,
+        buffer: &mut [u8],
+        out: &mut Output<E::Pin>,
+        context: &mut Context<'_, E>,
+    ) -> Option<Turn> {
+        if self.session.missing() == 0 || self.tls.is_some() {
+            return None;
+        }
+        let Some(place) = place(&mut self.session, context) else { return Some(Turn::Panicked) };
+        if place.is_empty() {
+            return None;
+        }
+        let (room, behind) = (place.len(), &mut buffer[..RECEIVE_HEAD]);
+        let received = match driver.receive_into(id, place, behind) {
+            Received::Bytes(received) => received,
+            Received::Nothing => {
+                self.arrived = false;
+                self.entry.is_now(Awaited::Value.into());
+                return Some(Turn::Nothing);
+            }
+            Received::Closed => return Some(Turn::Gone(Reason::Normal)),
+        };
+        self.arrived = received == room + RECEIVE_HEAD;
+        self.entry.was_active(context.now.clock_ms);
+        self.entry.is_now(State::Serving);
+        context.counters.add(Stat::bytes_read, received as u64);
+        let placed = received.min(room);
+        self.session.arrived(placed);
+        self.advanced += placed;
+        Some(self.serve_received(id, driver, &buffer[..received - placed], 0, out, context))
+    }
+
+    /// Lets the session serve what was received, of which the first `kept` bytes were there before.
+    #[inline]
+    fn serve_received<D: Driver<Answers<E::Pin>>>(
+        &mut self,
+        id: ConnectionId,
+        driver: &mut D,
+        input: &[u8],
+        kept: usize,
+        out: &mut Output<E::Pin>,
+        context: &mut Context<'_, E>,
+    ) -> Turn {
         let was_midway = self.session.is_midway();
         let Some(served) = serve(&mut self.session, input, out, context) else {
             return Turn::Panicked;
         };
         self.note_progress(kept, was_midway, served.consumed, context.now);
         self.pending = input.get(served.consumed..).unwrap_or_default().to_vec();
-        let much = self.session.missing() >= EXPECTED_MUCH_MIN as u64;
+        let missing = self.session.missing();
+        // Who sent one such value may send another: until a request comes that has none.
+        let goes_on = was_midway || missing > 0 || !self.pending.is_empty();
+        let much = missing >= EXPECTED_MUCH_MIN as u64 || (self.expects_much && goes_on);
         if much != self.expects_much {
             self.expects_much = much;
             driver.expect_much(id, much);
@@ -419,7 +478,12 @@ impl<E: StorageEngine> Connection<E> {
         if self.tls.is_some() {
             return self.receive_sealed(id, driver, room, saves, notes);
         }
-        let end = if saves { room.len().min(RECEIVE_SOME) } else { room.len() };
+        let most = match self.expects_much && self.session.missing() == 0 {
+            true => RECEIVE_HEAD,
+            false if saves => RECEIVE_SOME,
+            false => room.len(),
+        };
+        let end = room.len().min(most);
         let received = driver.receive(id, &mut room[..end]);
         self.arrived = received == Received::Bytes(end);
         Ok(received)
@@ -484,6 +548,20 @@ impl<E: StorageEngine> Connection<E> {
             Next::Watch(kinds) => Turn::Watch(kinds),
         }
     }
+}
+
+/// Where the next bytes of the session's value go. A panic costs this connection: `None`.
+fn place<'s, E: StorageEngine>(
+    session: &'s mut Session<E>,
+    context: &mut Context<'_, E>,
+) -> Option<&'s mut [u8]> {
+    let place = catch_unwind(AssertUnwindSafe(move || {
+        let session = session; // gone from the closure, so that what it lends may leave
+        session.place(context)
+    }));
+    place
+        .inspect_err(|_| tracing::error!("room for a value panicked; its connection is closed"))
+        .ok()
 }
 
 /// Lets the session serve. A panic costs this connection, not the others: `None`.
@@ -554,6 +632,10 @@ mod tests {
                 Some(None) => Received::Nothing,
                 None => Received::Closed,
             }
+        }
+
+        fn receive_into(&mut self, _: ConnectionId, _: &mut [u8], _: &mut [u8]) -> Received {
+            unreachable!("no value arrives")
         }
 
         fn send(&mut self, _: ConnectionId, queue: Answers<Pin>) -> Send<Answers<Pin>> {

@@ -356,14 +356,30 @@ impl<O: Outgoing> Driver<O> for UringDriver<O> {
     }
 
     fn receive(&mut self, connection: ConnectionId, buffer: &mut [u8]) -> Received {
+        self.receive_into(connection, buffer, &mut [])
+    }
+
+    fn receive_into(
+        &mut self,
+        connection: ConnectionId,
+        place: &mut [u8],
+        behind: &mut [u8],
+    ) -> Received {
         let Some(slot) = self.slots.get_mut(connection.0) else { return Received::Closed };
         if slot.socket.is_none() || slot.closing {
             return Received::Closed;
         }
-        let mut count = slot.inbox.take(&mut self.buffers, buffer);
-        if slot.readable && slot.receiving == Receiving::Off && count < buffer.len() {
+        let taken = slot.inbox.take(&mut self.buffers, place);
+        let place = &mut place[taken..];
+        let taken_behind = match place.len() {
+            0 => slot.inbox.take(&mut self.buffers, behind),
+            _ => 0,
+        };
+        let behind = &mut behind[taken_behind..];
+        let mut count = taken + taken_behind;
+        if slot.readable && slot.receiving == Receiving::Off && place.len() + behind.len() > 0 {
             // All that the kernel received was taken, and it does not receive meanwhile.
-            count += slot.receive_directly(&mut buffer[count..]);
+            count += slot.receive_directly(place, behind);
         }
         let (ended, is_empty) = (slot.ended, slot.inbox.is_empty());
         if is_empty && !slot.readable {

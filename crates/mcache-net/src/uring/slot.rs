@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::buffers::Inbox;
+use crate::epoll::receive_both;
 
 /// One connection. Without a socket the slot is free.
 pub(super) struct Slot {
@@ -43,13 +44,20 @@ pub(super) enum Receiving {
 }
 
 impl Slot {
-    /// Receives from the socket itself; returns how many bytes.
-    pub(super) fn receive_directly(&mut self, buffer: &mut [u8]) -> usize {
+    /// Receives from the socket itself, into a place and, what is behind it, into a buffer;
+    /// returns how many bytes.
+    pub(super) fn receive_directly(&mut self, place: &mut [u8], behind: &mut [u8]) -> usize {
         let Some(socket) = &self.socket else { return 0 };
+        let receive_one = |one: &mut [u8]| recv(socket, one, RecvFlags::DONTWAIT);
         loop {
-            match recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
-                Ok((count @ 1.., _)) => {
-                    self.readable = count == buffer.len();
+            let received = match (place.len(), behind.len()) {
+                (0, _) => receive_one(behind).map(|(count, _)| count),
+                (_, 0) => receive_one(place).map(|(count, _)| count),
+                _ => receive_both(socket, place, behind),
+            };
+            match received {
+                Ok(count @ 1..) => {
+                    self.readable = count == place.len() + behind.len();
                     self.floods &= self.readable;
                     return count;
                 }

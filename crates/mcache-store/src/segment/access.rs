@@ -15,7 +15,8 @@ use mcache_base::operation::{
 use mcache_base::{Expiry, ItemView, Key, Now, Stat};
 
 use super::SegmentStorageEngine;
-use super::arena::Open;
+use super::arena::{Open, SegmentId};
+use super::arriving::Arriving;
 use super::epoch::Member;
 use super::gate::Writer;
 use super::index::Location;
@@ -24,7 +25,6 @@ use super::live::LiveCounter;
 use super::publish::{Change, Expected, Present, Unpublished};
 use super::record::Record;
 use super::recycle::DeadPlaces;
-use super::staged::Staged;
 use crate::engine::Access;
 use crate::eviction::QUEUES;
 use crate::semantics::{self, Attributes, CountPlan, DeletePlan, Write};
@@ -44,6 +44,8 @@ pub struct SegmentAccess {
     pub(super) writer: Writer,
     pub(super) live: LiveCounter,
     pub(super) numbers: Block,
+    /// Segments in which nothing was left alive when it took a large value out.
+    pub(super) left_dead: Vec<SegmentId>,
     /// Times that it made room for what is to be stored next.
     pub(super) direct_reclaims: u64,
 }
@@ -103,6 +105,7 @@ impl SegmentAccess {
             live: engine.live.join(&engine.arena),
             numbers: engine.sequence.block(),
             dead_places: DeadPlaces::new(engine.capacity.load(Relaxed), &engine.places),
+            left_dead: Vec::new(),
             direct_reclaims: 0,
         }
     }
@@ -253,7 +256,7 @@ impl SegmentAccess {
 impl Access for SegmentAccess {
     type Pin = SegmentPin;
     type Item<'a> = SegmentItem<'a>;
-    type Reservation = Staged;
+    type Reservation = Arriving;
 
     #[inline]
     fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
@@ -323,16 +326,20 @@ impl Access for SegmentAccess {
         store: &Store,
         len: usize,
         now: Now,
-    ) -> Result<Staged, Refusal> {
+    ) -> Result<Arriving, Refusal> {
         match self.engine.admits(key, store.flags, len) {
-            true => Ok(Staged::new(&self.engine, &self.counters, len, now)),
+            true => Ok(self.begin_arrival(key, store, len, now)),
             false => Err(Refusal::TooLarge),
         }
     }
 
-    fn commit(&mut self, key: Key<'_>, store: &Store, value: Staged, now: Now) -> Stored {
-        match value.into_pieces() {
-            Some(pieces) => self.put_arrived(key, store, pieces, now),
+    fn place<'v>(&mut self, value: &'v mut Arriving, now: Now) -> &'v mut [u8] {
+        self.place_of_next(value, now)
+    }
+
+    fn commit(&mut self, key: Key<'_>, store: &Store, value: Arriving, now: Now) -> Stored {
+        match value.into_parts() {
+            Some((placed, pieces)) => self.put_arrived(key, store, placed, pieces, now),
             None => Stored::Refused(Refusal::NoMemory),
         }
     }
@@ -424,9 +431,9 @@ impl SegmentAccess {
         region.remove(place, present.sequence);
         engine.retire_counted(location, &record, dead.size(), &self.live);
         drop(region);
-        engine.bury_fragments(&record);
-        if !record.is_fragmented() {
-            self.dead_places.add(dead, &engine.epochs);
+        match record.is_fragmented() {
+            true => engine.bury_and_note(&record, &mut self.left_dead),
+            false => self.dead_places.add(dead, &engine.epochs),
         }
         self.counters.classes.leave(engine.size_of(&record), engine.bytes_of(&record));
         Ok(())

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, compiler_fence};
 
 use mcache_base::Expiry;
 
+use super::arriving::PLACE_MAX;
 use super::gate::Gate;
 use super::index::Location;
 use super::memory::{CellArray, Cells, Mapping, PAGE};
@@ -290,9 +291,9 @@ impl Arena {
     }
 
     /// Fragments that a value may be in when one of them is cut: however often a value is moved,
-    /// they are twice as many, and some, as those that fill segments.
+    /// they are twice as many, and some, as those that fill segments or longest places.
     pub fn fragments_max(&self, value_len: usize) -> usize {
-        let full = self.record_max() - fragment_size(0) - ALIGN;
+        let full = (self.record_max() - fragment_size(0) - ALIGN).min(PLACE_MAX);
         let most = value_len / full * FRAGMENTS_FACTOR + FRAGMENTS_MORE;
         most.min(self.list_max() / FRAGMENT_ENTRY)
     }

@@ -220,7 +220,6 @@ pub struct FragmentDraft<'m> {
     owner: u64,
     len: usize,
     written: usize,
-    checksum: u32,
 }
 
 impl<'m> FragmentDraft<'m> {
@@ -230,7 +229,15 @@ impl<'m> FragmentDraft<'m> {
     /// The `fragment_size(len)` bytes at `at` belong to the caller alone until
     /// [`Self::complete`] is called, and nothing writes to them afterwards.
     pub unsafe fn begin(memory: &'m Mapping, at: usize, owner: u64, len: usize) -> Self {
-        Self { memory, at, owner, len, written: 0, checksum: fragment_checksum(owner, b"") }
+        Self { memory, at, owner, len, written: 0 }
+    }
+
+    /// A fragment whose `len` bytes of data are there.
+    ///
+    /// # Safety
+    /// As for [`Self::begin`].
+    pub unsafe fn filled(memory: &'m Mapping, at: usize, owner: u64, len: usize) -> Self {
+        Self { memory, at, owner, len, written: len }
     }
 
     /// Takes as much of the data as is missing. Returns how many bytes.
@@ -238,7 +245,6 @@ impl<'m> FragmentDraft<'m> {
         let data = &data[..data.len().min(self.missing())];
         // SAFETY: the caller's alone, as `begin` demanded, and inside.
         unsafe { self.memory.write(self.at + FRAGMENT_HEADER + self.written, data) };
-        self.checksum = checksum::append(self.checksum, data);
         self.written += data.len();
         data.len()
     }
@@ -254,7 +260,9 @@ impl<'m> FragmentDraft<'m> {
         self.memory.u32(self.at + 4).store(self.len as u32, Relaxed);
         // SAFETY: still the caller's alone, as `begin` demanded.
         unsafe {
-            self.memory.write(self.at + 8, &self.checksum.to_le_bytes());
+            let data = self.memory.bytes(self.at + FRAGMENT_HEADER, self.len);
+            let checksum = fragment_checksum(self.memory, self.owner, data);
+            self.memory.write(self.at + 8, &checksum.to_le_bytes());
             self.memory.write(self.at + 12, &self.owner.to_le_bytes());
         }
         self.memory.u32(self.at).store(LIVE, Release);

@@ -12,6 +12,9 @@ use super::draft::FragmentDraft;
 use super::index::Location;
 use super::record::{FRAGMENT_ENTRY, Record, fragment_size};
 
+/// Segments that are noted because nothing in them is alive; upkeep finds the others.
+const LEFT_DEAD_MAX: usize = 64;
+
 /// Fragments that are written and belong to no item yet: their segments are held still, and if
 /// no item takes them, they are buried.
 pub(super) struct Fragments {
@@ -22,7 +25,8 @@ pub(super) struct Fragments {
 }
 
 impl Fragments {
-    fn new(engine: &Arc<SegmentStorageEngine>) -> Self {
+    /// None yet.
+    pub(super) fn new(engine: &Arc<SegmentStorageEngine>) -> Self {
         Self { engine: engine.clone(), list: Vec::new(), held: Vec::new(), kept: false }
     }
 
@@ -41,7 +45,8 @@ impl Fragments {
         self.list.len() + FRAGMENT_ENTRY > self.engine.arena.list_max()
     }
 
-    fn add(&mut self, location: Location, len: usize) {
+    /// Takes in the next one, which is complete and holds `len` bytes of data.
+    pub(super) fn add(&mut self, location: Location, len: usize) {
         let id = self.engine.arena.segment_of(location);
         if self.held.last() != Some(&id) {
             self.held.push(id);
@@ -107,12 +112,13 @@ impl<P: AsRef<[u8]>, I: Iterator<Item = P>> Source<P, I> {
 }
 
 impl SegmentAccess {
-    /// Writes a value of `len` bytes, which the pieces are together, as fragments. However small
-    /// the pieces: a fragment fills up what its open segment has left.
+    /// Writes the `len` bytes that the pieces are together as fragments behind those that are
+    /// there. However small the pieces: a fragment fills up what its open segment has left.
     ///
     /// The caller holds nothing of the arena: this may wait for readers.
     pub(super) fn write_fragments<P: AsRef<[u8]>>(
         &mut self,
+        mut fragments: Fragments,
         class: Class,
         owner: u64,
         pieces: impl IntoIterator<Item = P>,
@@ -120,7 +126,6 @@ impl SegmentAccess {
         now: Now,
     ) -> Result<Fragments, Refusal> {
         let engine = self.engine.clone();
-        let mut fragments = Fragments::new(&engine);
         let mut source = Source { pieces: pieces.into_iter(), piece: None, taken: 0 };
         let mut missing = len;
         while missing > 0 {
@@ -207,6 +212,16 @@ impl SegmentStorageEngine {
         for (location, _) in record.fragments() {
             self.retire(location, &self.record(location));
         }
+    }
+
+    /// The same, and notes the segments in which nothing is alive then, as long as few are noted.
+    pub(super) fn bury_and_note(&self, record: &Record<'_>, left_dead: &mut Vec<SegmentId>) {
+        self.bury_fragments(record);
+        let live = self.live();
+        let ids = record.fragments().map(|(location, _)| self.arena.segment_of(location));
+        let dead = ids.filter(|&id| live.of(id) == 0);
+        left_dead.extend(dead.take(LEFT_DEAD_MAX.saturating_sub(left_dead.len())));
+        left_dead.dedup();
     }
 
     fn bury_list(&self, list: &[u8]) {

@@ -76,6 +76,12 @@ impl Mapping {
         self.len
     }
 
+    /// Whether what is written outlives the process: it is a part of a file.
+    #[inline]
+    pub fn is_lasting(&self) -> bool {
+        self.backing.is_some()
+    }
+
     /// A 16-bit cell at `offset`, which is aligned.
     #[inline]
     pub fn u16(&self, offset: usize) -> &AtomicU16 {
@@ -106,6 +112,18 @@ impl Mapping {
         self.assert_range(offset, len);
         // SAFETY: the range is inside the mapping; the caller answers for no writes.
         unsafe { std::slice::from_raw_parts(self.start.add(offset).as_ptr(), len) }
+    }
+
+    /// Bytes to be written to.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes the range while the slice lives.
+    #[allow(clippy::mut_from_ref)] // whose memory it is, the caller knows
+    pub unsafe fn bytes_mut(&self, offset: usize, len: usize) -> &mut [u8] {
+        self.tell();
+        self.assert_range(offset, len);
+        // SAFETY: the range is inside the mapping; the caller answers for nobody else using it.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(offset).as_ptr(), len) }
     }
 
     /// Copies bytes in.

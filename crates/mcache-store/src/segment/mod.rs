@@ -9,6 +9,8 @@ mod access;
 mod ages;
 #[allow(unsafe_code)] // walks segments and hands out records
 mod arena;
+#[allow(unsafe_code)] // places in the arena
+mod arriving;
 #[allow(unsafe_code)] // the processor's own instruction
 mod checksum;
 #[allow(unsafe_code)] // writes records' bytes
@@ -54,6 +56,7 @@ use mcache_base::{ClassStat, Key, Now, Stat};
 pub use access::SegmentAccess;
 use ages::Ages;
 use arena::{Arena, Open, SegmentId};
+pub use arriving::Arriving;
 use epoch::Epochs;
 use gate::Writers;
 use held_part::Parts;
@@ -65,7 +68,6 @@ use pool::Pool;
 use publish::Present;
 use reclaim::Reclaimer;
 use record::Record;
-pub use staged::Staged;
 use staged::Staging;
 use warm::Warm;
 pub use warm::{AfterReboot, Boot, Cold, MemoryFile, MemoryFileError, Recovery};

@@ -213,12 +213,10 @@ impl SegmentAccess {
                 self.counters.classes.leave(engine.size_of(&record), bytes);
             }
         }
-        let is_fragmented = record.is_fragmented();
-        if is_fragmented && !carries {
-            engine.bury_fragments(&record);
-        }
-        if !is_fragmented {
-            self.dead_places.add(dead, &engine.epochs);
+        match record.is_fragmented() {
+            true if carries => {}
+            true => engine.bury_and_note(&record, &mut self.left_dead),
+            false => self.dead_places.add(dead, &engine.epochs),
         }
     }
 

@@ -4,10 +4,19 @@ use mcache_base::operation::{Refusal, Store, StoreMode, Stored};
 use mcache_base::{Key, Now, Stat};
 
 use super::access::{Class, SegmentAccess};
+use super::arriving::Placed;
 use super::fragments::{Fragments, HeldValue};
 use super::publish::{Change, Expected, Present, Sighting, Unpublished};
 use super::staged::Piece;
 use crate::semantics::{self, StorePlan, Write};
+
+/// A value that is to be stored.
+enum Value<'v> {
+    /// It is these runs of bytes together.
+    Runs(&'v [&'v [u8]]),
+    /// It is long, and has arrived: the first bytes where they will stay, the others aside.
+    Arrived(Option<Placed>, Vec<Piece>),
+}
 
 impl SegmentAccess {
     pub(super) fn put(
@@ -24,39 +33,41 @@ impl SegmentAccess {
         self.begin(now);
         match store.mode {
             StoreMode::Append | StoreMode::Prepend => self.splice(key, store, pieces, now),
-            _ => self.put_whole(key, store, pieces, pieces, len, now),
+            _ => self.put_whole(key, store, Value::Runs(pieces), len, now),
         }
     }
 
-    /// Stores a value that has arrived in pieces. If it is long, each is let go as soon as it is
-    /// written: there is one copy of the value at any time.
+    /// Stores a value that has arrived: the first bytes where they will stay, the others aside. Of
+    /// a long one each piece is let go as soon as it is written: there is one copy of the value at
+    /// any time.
     pub(super) fn put_arrived(
         &mut self,
         key: Key<'_>,
         store: &Store,
-        arrived: Vec<Piece>,
+        placed: Option<Placed>,
+        aside: Vec<Piece>,
         now: Now,
     ) -> Stored {
-        let pieces: Vec<&[u8]> = arrived.iter().map(AsRef::as_ref).collect();
-        let len = pieces.iter().map(|piece| piece.len()).sum();
+        let pieces: Vec<&[u8]> = aside.iter().map(AsRef::as_ref).collect();
+        let len = pieces.iter().map(|piece| piece.len()).sum::<usize>();
         let is_spliced = matches!(store.mode, StoreMode::Append | StoreMode::Prepend);
-        if is_spliced || len <= self.engine.arena.inline_max() {
+        if placed.is_none() && (is_spliced || len <= self.engine.arena.inline_max()) {
             return self.put(key, store, &pieces, now);
         }
+        let len = len + placed.as_ref().map_or(0, Placed::len);
         if !self.engine.admits(key, store.flags, len) {
             return Stored::Refused(Refusal::TooLarge);
         }
         self.begin(now);
-        self.put_whole(key, store, &[], arrived, len, now)
+        self.put_whole(key, store, Value::Arrived(placed, aside), len, now)
     }
 
-    /// set, add, replace, cas. The value is given twice: `pieces` if it is short, `long` if not.
-    fn put_whole<P: AsRef<[u8]>>(
+    /// set, add, replace, cas.
+    fn put_whole(
         &mut self,
         key: Key<'_>,
         store: &Store,
-        pieces: &[&[u8]],
-        long: impl IntoIterator<Item = P>,
+        value: Value<'_>,
         len: usize,
         now: Now,
     ) -> Stored {
@@ -72,9 +83,19 @@ impl SegmentAccess {
             Err(answer) => return *answer,
         };
         let sighting = seen.map(|location| Sighting { location, epoch: self.member.epoch() });
-        let standing = self.engine.standing(key, seen, len, now);
+        let standing = match &value {
+            Value::Arrived(Some(placed), _) => placed.standing(),
+            _ => self.engine.standing(key, seen, len, now),
+        };
         let class = Class::of(standing.queue, expiry, now);
-        let fragments = match self.cut(class, key, long, len, now) {
+        let (pieces, fragments) = match value {
+            Value::Runs(pieces) => (pieces, self.cut(class, key, pieces, len, now)),
+            Value::Arrived(placed, aside) => {
+                let written = self.write_arrived(class, key, placed, aside, now);
+                (&[][..], written.map(Some))
+            }
+        };
+        let fragments = match fragments {
             Ok(fragments) => fragments,
             Err(refusal) => return Stored::Refused(refusal),
         };
@@ -222,6 +243,25 @@ impl SegmentAccess {
         if len <= self.engine.arena.inline_max() {
             return Ok(None);
         }
-        self.write_fragments(class, key.hash, pieces, len, now).map(Some)
+        let none = Fragments::new(&self.engine);
+        self.write_fragments(none, class, key.hash, pieces, len, now).map(Some)
+    }
+
+    /// Makes fragments of what has come to its place, and writes those of the rest.
+    fn write_arrived(
+        &mut self,
+        class: Class,
+        key: Key<'_>,
+        placed: Option<Placed>,
+        aside: Vec<Piece>,
+        now: Now,
+    ) -> Result<Fragments, Refusal> {
+        let settled = match &placed {
+            Some(placed) => self.settle(placed, key.hash),
+            None => Fragments::new(&self.engine),
+        };
+        drop(placed); // the fragments hold its segments
+        let len = aside.iter().map(|piece| piece.as_ref().len()).sum();
+        self.write_fragments(settled, class, key.hash, aside, len, now)
     }
 }

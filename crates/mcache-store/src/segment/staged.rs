@@ -1,5 +1,5 @@
-//! Values that are still arriving: held outside the arena, as much of them as has come, and
-//! counted against the capacity.
+//! Values that are still arriving and have no place where they will stay (`arriving`): held
+//! outside the arena, as much of them as has come, and counted against the capacity.
 //!
 //! While they are held, segments have so much less: each piece evicts what it takes the room of.
 //! What was held lately stays charged for a while, up to a small share of the capacity: where one
@@ -15,7 +15,6 @@ use mcache_base::limits::STAGED_MIN;
 
 use super::SegmentStorageEngine;
 use super::memory::Buffer;
-use crate::engine::Reservation;
 use crate::tally::EngineCounters;
 
 /// Room is taken in pieces of this size, so that half a value does not hold room for all of it.
@@ -172,7 +171,7 @@ impl Drop for Piece {
 
 /// A value that is still arriving. If its room is needed for others, or there is none, the rest
 /// is taken and thrown away.
-pub struct Staged {
+pub(super) struct Staged {
     room: Option<Room>,
     staging: Arc<Staging>,
     arriving: Arc<Arriving>,
@@ -249,12 +248,9 @@ impl Piece {
     }
 }
 
-impl Reservation for Staged {
-    fn missing(&self) -> usize {
-        self.missing
-    }
-
-    fn fill(&mut self, bytes: &[u8]) -> usize {
+impl Staged {
+    /// Takes the next bytes of the value; at most as many as are missing. Returns how many.
+    pub(super) fn fill(&mut self, bytes: &[u8]) -> usize {
         let taken = bytes.len().min(self.missing);
         self.missing -= taken;
         if self.take(&bytes[..taken])
@@ -293,9 +289,9 @@ mod tests {
         let mut staged = Staged::in_staging(&staging, 3 * PIECE + 5);
         let bytes: Vec<u8> = (0..4 * PIECE).map(|n| n as u8).collect();
         assert_eq!(staged.fill(&bytes[..7]), 7);
-        assert_eq!((staged.missing(), staging.held()), (3 * PIECE - 2, 7));
+        assert_eq!((staged.missing, staging.held()), (3 * PIECE - 2, 7));
         assert_eq!(staged.fill(&bytes[7..]), 3 * PIECE - 2);
-        assert_eq!((staged.missing(), staged.fill(b"more")), (0, 0));
+        assert_eq!((staged.missing, staged.fill(b"more")), (0, 0));
         let pieces = staged.into_pieces().unwrap();
         let whole: Vec<u8> = pieces.iter().flat_map(|piece| piece.as_ref()).copied().collect();
         assert_eq!(whole, bytes[..3 * PIECE + 5]);

@@ -224,6 +224,10 @@ impl Access for Arc<SimpleStorageEngine> {
         Ok(Arriving::new(key.bytes, len, Claim::on(&self.common.ledger, footprint)))
     }
 
+    fn place<'v>(&mut self, value: &'v mut Arriving, _now: Now) -> &'v mut [u8] {
+        value.place()
+    }
+
     fn commit(&mut self, key: Key<'_>, store: &Store, value: Arriving, now: Now) -> Stored {
         let open = self.open(now);
         // Nobody else can take the room while the lock is held.

@@ -292,6 +292,12 @@ impl Arriving {
         Self { blob: Blob::with_room(key, len), filled: 0, claim }
     }
 
+    /// Where what is missing goes.
+    pub fn place(&mut self) -> &mut [u8] {
+        let start = usize::from(self.blob.key_len) + self.filled;
+        &mut self.blob.unshared()[start..]
+    }
+
     /// The value, whole, and its claim.
     pub fn arrived(self, key: &[u8]) -> (Incoming<'static>, Claim) {
         assert_eq!(self.missing(), 0, "only a whole value is stored");
@@ -307,9 +313,13 @@ impl Reservation for Arriving {
 
     fn fill(&mut self, bytes: &[u8]) -> usize {
         let taken = bytes.len().min(self.missing());
-        let start = usize::from(self.blob.key_len) + self.filled;
-        self.blob.unshared()[start..start + taken].copy_from_slice(&bytes[..taken]);
-        self.filled += taken;
+        self.place()[..taken].copy_from_slice(&bytes[..taken]);
+        self.arrived(taken);
         taken
+    }
+
+    fn arrived(&mut self, bytes: usize) {
+        assert!(bytes <= self.missing(), "no more than is missing");
+        self.filled += bytes;
     }
 }
