@@ -21,6 +21,7 @@ const UNSAFE: &[&str] = &[
     "crates/mcache-net/src/uring/sends.rs",
     "crates/mcache-store/src/segment/ages.rs",
     "crates/mcache-store/src/segment/arena.rs",
+    "crates/mcache-store/src/segment/arriving.rs",
     "crates/mcache-store/src/segment/checksum.rs",
     "crates/mcache-store/src/segment/draft.rs",
     "crates/mcache-store/src/segment/fragments.rs",

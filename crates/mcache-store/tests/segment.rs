@@ -590,6 +590,49 @@ fn half_sent_values_keep_no_other_from_being_stored() {
 }
 
 #[test]
+fn values_that_stall_where_they_will_stay_hold_few_segments() {
+    let bench = engine(64 << 20, true);
+    let figure = |name| bench.engine.figures().into_iter().find(|it| it.0 == name).unwrap().1;
+    let texts: Vec<_> = (0..300).map(|i| value("half", i, 200_000)).collect();
+    let mut stalled: Vec<_> = texts.iter().map(|_| arrive(&bench, "half", 200_000)).collect();
+    let (most, mut stored) = (figure("segments_allowed") / 8, 0);
+    for (half_sent, text) in stalled.iter_mut().zip(&texts) {
+        bench.bring(half_sent, &text.as_bytes()[..70_000], NOW);
+        stored += 1;
+        assert!(is_stored(bench.set(&format!("beside-{stored}"), &value("beside", stored, 9_000))));
+        assert!(figure("segments_pinned") <= most);
+        assert!(is_within_limit(&bench.engine), "at {stored}");
+    }
+    assert!(figure("segments_pinned") > 0, "there are places");
+    for (number, (mut half_sent, text)) in stalled.into_iter().zip(&texts).enumerate() {
+        if number % 3 == 0 {
+            continue; // its sender is gone
+        }
+        bench.bring(&mut half_sent, &text.as_bytes()[70_000..], NOW);
+        assert_eq!(half_sent.missing(), 0);
+        assert!(is_stored(commit(&bench, "half", half_sent)), "number {number}");
+        assert!(bench.peek("half", NOW).as_ref() == Some(text), "number {number}");
+    }
+    assert_eq!((figure("segments_pinned"), figure("staged_bytes")), (0, 0));
+    bench.engine.check();
+}
+
+#[test]
+fn memory_that_large_values_leave_is_used_before_more() {
+    let bench = engine(256 << 20, true);
+    let segments =
+        || bench.engine.figures().into_iter().find(|it| it.0 == "segments_taken").unwrap().1;
+    for round in 0..1_000 {
+        let text = value("k", round, 150_000);
+        let mut arriving = arrive(&bench, "k", text.len());
+        bench.bring(&mut arriving, text.as_bytes(), NOW);
+        assert!(is_stored(commit(&bench, "k", arriving)));
+        assert!(segments() < 12, "{} in round {round}", segments());
+    }
+    bench.engine.check();
+}
+
+#[test]
 fn long_values_that_arrive_at_once_are_all_stored() {
     for (capacity, count, len) in [(110 << 20, 3, 20 << 20), (64 << 20, 1, 32 << 20)] {
         let bench = engine(capacity, true);

@@ -1,4 +1,5 @@
-//! Answers larger than one send: all of it arrives while nobody says anything more.
+//! Answers larger than one send: all of it arrives while nobody says anything more. Values larger
+//! than one receive: they are stored whole, and what comes behind them is served.
 
 #[allow(dead_code, reason = "shared by all tests of a whole server")]
 mod support;
@@ -145,4 +146,118 @@ fn a_value_of_half_the_memory_arrives_whole_or_its_reader_is_let_go() {
     assert!(rest.len() < LENGTH - MIB, "{} bytes more", rest.len());
     assert!(answer[MIB..].starts_with(&rest), "nothing of another version");
     writer.ask(b"get a\r\n", b"END\r\n");
+}
+
+/// Lengths of values on both sides of what is buffered, kept in one record, received at once and
+/// held by one place.
+const LENGTHS: [usize; 9] =
+    [16_300, 16_384, 33_000, 65_500, 65_536, 100_000, 262_076, 262_080, 1_000_000];
+
+/// Sets each value, in every protocol's words, with other requests right behind, and what is to
+/// be answered.
+fn stores(client: usize) -> (Vec<u8>, Vec<u8>) {
+    let (mut request, mut answer) = (Vec::new(), Vec::new());
+    for (number, length) in LENGTHS.into_iter().enumerate() {
+        let (key, value) = (format!("{client}-{length}"), value(length));
+        let (line, said) = match (client + number) % 4 {
+            0 => (format!("set {key} 7 0 {length}\r\n"), "STORED\r\n"),
+            1 => (format!("set {key} 7 0 {length} noreply\r\n"), ""),
+            2 => (format!("ms {key} {length} F7\r\n"), "HD\r\n"),
+            _ => (format!("ms {key} {length} F7 q\r\n"), ""),
+        };
+        request.extend_from_slice(line.as_bytes());
+        request.extend_from_slice(&value);
+        request.extend_from_slice(format!("\r\nmn\r\nget {key}\r\n").as_bytes());
+        answer.extend_from_slice(format!("{said}MN\r\nVALUE {key} 7 {length}\r\n").as_bytes());
+        answer.extend_from_slice(&value);
+        answer.extend_from_slice(b"\r\nEND\r\n");
+    }
+    (request, answer)
+}
+
+/// The same in the binary protocol: sets and gets of a key of one byte.
+fn binary_stores() -> (Vec<u8>, Vec<u8>) {
+    let (mut request, mut answer) = (Vec::new(), Vec::new());
+    let header = |magic: u8, opcode: u8, key: u8, extras: u8, body: usize| {
+        let mut header = vec![magic, opcode, 0, key, extras, 0, 0, 0];
+        header.extend_from_slice(&(body as u32).to_be_bytes());
+        header.resize(16, 0);
+        header
+    };
+    for length in LENGTHS {
+        let value = value(length);
+        request.extend_from_slice(&header(0x80, 0x11, 1, 8, length + 9)); // setq says nothing
+        request.extend_from_slice(&[0; 8 + 8]);
+        request.push(b'b');
+        request.extend_from_slice(&value);
+        request.extend_from_slice(&header(0x80, 0x0a, 0, 0, 0)); // noop
+        request.extend_from_slice(&[0; 8]);
+        answer.extend_from_slice(&header(0x81, 0x0a, 0, 0, 0));
+        answer.extend_from_slice(&[0; 8]);
+    }
+    (request, answer)
+}
+
+#[test]
+fn large_values_are_stored_whole_whatever_pieces_they_arrive_in() {
+    let server = serve();
+    let mut scripts: Vec<_> = (0..4).map(stores).collect();
+    scripts.push(binary_stores());
+    // Somebody who stalls in the midst of a value, and somebody who leaves in it.
+    let mut stalled = Client::connect(&server);
+    stalled.say(b"set stalled 0 0 500000\r\n");
+    stalled.say(&value(500_000)[..300_000]);
+    thread::scope(|scope| {
+        for (number, (request, answer)) in scripts.iter().enumerate() {
+            let mut client = Client::connect(&server);
+            let mut writer = client.clone();
+            scope.spawn(move || {
+                let mut rest = &request[..];
+                for size in [1, 4_096, 99_999, 4_095, 65_537, 2, 300_001].into_iter().cycle() {
+                    let (piece, behind) = rest.split_at(rest.len().min(size + number));
+                    writer.say(piece);
+                    rest = behind;
+                    if rest.is_empty() {
+                        return;
+                    }
+                }
+            });
+            scope.spawn(move || client.hear(answer));
+        }
+        let mut leaving = Client::connect(&server);
+        leaving.say(b"set left 0 0 1000000\r\n");
+        leaving.say(&value(700_000));
+    });
+    stalled.say(&value(500_000)[300_000..]);
+    stalled.ask(b"\r\n", b"STORED\r\n");
+    let found = [b"VALUE stalled 0 500000\r\n", &value(500_000)[..], b"\r\nEND\r\n"].concat();
+    stalled.ask(b"get stalled left\r\n", &found);
+    let length = LENGTHS[LENGTHS.len() - 1];
+    let line = format!("VALUE b 0 {length}\r\n");
+    let found = [line.as_bytes(), &value(length), b"\r\nEND\r\n"].concat();
+    stalled.ask(b"get b\r\n", &found);
+}
+
+#[test]
+fn a_large_value_that_cannot_be_kept_leaves_the_next_request_in_sync() {
+    let server = serve();
+    let mut client = Client::connect(&server);
+    let long = value(300_000);
+    let rows: [(&[u8], &[u8], &[u8]); 4] = [
+        (b"set k 0 0 300000\r\n", b"\r\n", b"STORED\r\n"),
+        (b"add k 0 0 300000\r\n", b"\r\n", b"NOT_STORED\r\n"),
+        (b"append k 0 0 300000\r\n", b"\r\n", b"STORED\r\n"),
+        (b"replace none 0 0 300000\r\n", b"\r\n", b"NOT_STORED\r\n"),
+    ];
+    for (line, end, answer) in rows {
+        client.say(line);
+        client.say(&long[..70_001]);
+        client.say(&long[70_001..]);
+        client.ask(&[end, b"mn\r\n"].concat(), &[answer, b"MN\r\n"].concat());
+    }
+    let (too_large, too_long) = (vec![0; 33 << 20], 33 << 20);
+    client.say(format!("set k 0 0 {too_long}\r\n").as_bytes());
+    client.say(&too_large);
+    client.ask(b"\r\nmn\r\n", b"SERVER_ERROR object too large for cache\r\nMN\r\n");
+    client.ask(b"get k\r\n", b"END\r\n");
 }

@@ -15,12 +15,13 @@ use mcache_base::operation::{
 use mcache_base::{Expiry, ItemView, Key, Now, Stat};
 
 use super::SegmentStorageEngine;
-use super::arena::{Open, SegmentId};
+use super::arena::Open;
 use super::arriving::Arriving;
 use super::epoch::Member;
 use super::gate::Writer;
 use super::index::Location;
 use super::item::{SegmentItem, SegmentPin};
+use super::left::LeftPlaces;
 use super::live::LiveCounter;
 use super::publish::{Change, Expected, Present, Unpublished};
 use super::record::Record;
@@ -44,8 +45,7 @@ pub struct SegmentAccess {
     pub(super) writer: Writer,
     pub(super) live: LiveCounter,
     pub(super) numbers: Block,
-    /// Segments in which nothing was left alive when it took a large value out.
-    pub(super) left_dead: Vec<SegmentId>,
+    pub(super) left: LeftPlaces,
     /// Times that it made room for what is to be stored next.
     pub(super) direct_reclaims: u64,
 }
@@ -105,7 +105,7 @@ impl SegmentAccess {
             live: engine.live.join(&engine.arena),
             numbers: engine.sequence.block(),
             dead_places: DeadPlaces::new(engine.capacity.load(Relaxed), &engine.places),
-            left_dead: Vec::new(),
+            left: LeftPlaces::default(),
             direct_reclaims: 0,
         }
     }
@@ -427,15 +427,15 @@ impl SegmentAccess {
             return Err(Unpublished::Lost);
         };
         let record = engine.record(location);
-        let dead = engine.place_of(location, &record);
+        let (dead, beside) = (engine.place_of(location, &record), engine.places_beside(&record));
         region.remove(place, present.sequence);
         engine.retire_counted(location, &record, dead.size(), &self.live);
         drop(region);
+        self.counters.classes.leave(engine.size_of(&record), engine.bytes_of(&record));
         match record.is_fragmented() {
-            true => engine.bury_and_note(&record, &mut self.left_dead),
+            true => self.bury_value(location, beside),
             false => self.dead_places.add(dead, &engine.epochs),
         }
-        self.counters.classes.leave(engine.size_of(&record), engine.bytes_of(&record));
         Ok(())
     }
 

@@ -81,6 +81,8 @@ pub struct Segment {
     pub life: AtomicU32,
     /// What [`Arena::turnover`] was when it was opened.
     pub turnover: AtomicU32,
+    /// Values that are arriving in it.
+    pub arriving: AtomicU32,
 }
 
 // SAFETY: a segment's entry is made of atomic integers.
@@ -200,7 +202,7 @@ impl Arena {
         let segment = self.segment(id);
         self.used.fetch_max(id + 1, Relaxed);
         segment.gate.open();
-        for cell in [&segment.pins, &segment.life, &segment.turnover] {
+        for cell in [&segment.pins, &segment.life, &segment.turnover, &segment.arriving] {
             cell.store(0, Relaxed);
         }
         segment.expires_ms.store(u64::MAX, Relaxed);
@@ -236,9 +238,14 @@ impl Arena {
         &self.table.as_ref()[id as usize]
     }
 
-    /// Whether a send, or a value that is being written, holds a segment still.
+    /// Whether a send, or a value that is being written or arrives, holds a segment still.
     pub fn is_pinned(&self, id: SegmentId) -> bool {
-        self.segment(id).pins.load(Acquire) > 0
+        self.segment(id).pins.load(Acquire) > 0 || self.is_arrived_in(id)
+    }
+
+    /// Whether values are arriving in a segment.
+    pub fn is_arrived_in(&self, id: SegmentId) -> bool {
+        self.segment(id).arriving.load(Acquire) > 0
     }
 
     /// Holds a segment still. Returns whether nobody else does.

@@ -1,9 +1,9 @@
 //! Values that arrive where they will stay.
 //!
-//! The next bytes of a long value have a place at the end of the open segment of the thread that
-//! they come to, as much of it as they fill, so that they can be received there. While a place is
-//! filled it is a filler, and its segment is held still; once the whole value has come it is a
-//! fragment. Nobody but its value ever looks at a place: one whose value goes away before stays a
+//! The next bytes of a long value have a place that another has left (`left`), or one at the end of
+//! the open segment of the thread that they come to, so that they can be received there. While a
+//! place is filled it is a filler, and its segment is held still; once the whole value has come it
+//! is a fragment. Nobody but its value ever looks at a place: one whose value goes away before stays a
 //! dead place.
 //!
 //! What is held still cannot be emptied: so values that stall hold few segments. Beyond these the
@@ -57,7 +57,7 @@ pub(super) struct Placed {
 }
 
 /// What will be a fragment.
-struct Place {
+pub(super) struct Place {
     /// Where it begins in the arena.
     at: usize,
     /// Bytes of data that it is for.
@@ -123,7 +123,19 @@ impl Reservation for Arriving {
     }
 }
 
+impl Place {
+    /// One for `len` bytes, of which none has come: a filler begins at `at`.
+    pub(super) fn new(at: usize, len: usize) -> Self {
+        Self { at, len, taken: 0 }
+    }
+}
+
 impl Placed {
+    /// The segments that its item belongs to.
+    pub(super) fn class(&self) -> Class {
+        self.class
+    }
+
     /// Bytes that have come.
     pub(super) fn len(&self) -> usize {
         self.places.iter().map(|place| place.taken).sum()
@@ -143,14 +155,14 @@ impl Placed {
     }
 
     /// Holds a segment still, unless too many are. Returns whether it is.
-    fn hold(&mut self, id: SegmentId) -> bool {
-        if self.held.last() == Some(&id) {
+    pub(super) fn hold(&mut self, id: SegmentId) -> bool {
+        if self.held.contains(&id) {
             return true;
         }
         if self.engine.pinned.load(Relaxed) >= self.engine.pool.allowed() / HELD_DIVISOR {
             return false;
         }
-        self.engine.hold(id);
+        self.engine.hold_for_arrival(id);
         self.held.push(id);
         true
     }
@@ -158,7 +170,7 @@ impl Placed {
 
 impl Drop for Placed {
     fn drop(&mut self) {
-        self.held.iter().for_each(|&id| self.engine.let_go(id));
+        self.held.iter().for_each(|&id| self.engine.end_arrival(id));
     }
 }
 
@@ -205,6 +217,10 @@ impl SegmentAccess {
     fn new_place(&mut self, placed: &mut Placed, missing: usize, now: Now) -> Option<Place> {
         let engine = self.engine.clone();
         self.begin(now);
+        let left = self.claim_left(placed, missing);
+        if left.is_some() {
+            return left;
+        }
         let len = self.room_for_fragment(placed.class, missing.min(PLACE_MAX), now).ok()?;
         let open = self.open_mut(placed.class)?;
         if !placed.hold(open.id) {
@@ -216,11 +232,11 @@ impl SegmentAccess {
         // Whoever recovers a memory file finds the filler before any byte that arrives.
         compiler_fence(SeqCst);
         open.advance(&engine.arena, size);
-        Some(Place { at, len, taken: 0 })
+        Some(Place::new(at, len))
     }
 
     /// Makes fragments of a value's places, which are full.
-    pub(super) fn settle(&self, placed: &Placed, owner: u64) -> Fragments {
+    pub(super) fn settle(&self, placed: Placed, owner: u64) -> Fragments {
         let arena = &self.engine.arena;
         let mut fragments = Fragments::new(&self.engine);
         for place in &placed.places {
@@ -232,6 +248,8 @@ impl SegmentAccess {
             arena.add_live(location, fragment_size(place.len), Expiry::Never);
             fragments.add(location, place.len);
         }
+        // Who empties a segment has to see until the item has them that they are arriving.
+        fragments.hold(placed);
         fragments
     }
 }

@@ -7,7 +7,7 @@ use mcache_base::Expiry;
 use super::checksum;
 use super::layout::*;
 use super::memory::Mapping;
-use super::record::{fragment_checksum, pack_expiry};
+use super::record::{fragment_checksum, pack_expiry, sums_values};
 use crate::eviction::FREQUENCY_MAX;
 use crate::semantics::Attributes;
 
@@ -173,8 +173,9 @@ impl<'m> Draft<'m> {
             position += piece.len();
         }
         debug_assert_eq!(position, layout.inline + inline_len(word), "and of these bytes");
+        let summed = if sums_values(memory) { position - layout.key } else { key.len() };
         // SAFETY: written just now, and nobody else's.
-        let bytes = unsafe { memory.bytes(at + layout.key, position - layout.key) };
+        let bytes = unsafe { memory.bytes(at + layout.key, summed) };
         let checksum = checksum::append(checksum, bytes);
         let full_sequence = blueprint.full_sequence;
         let heat = blueprint.heat;

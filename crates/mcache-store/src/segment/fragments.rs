@@ -8,12 +8,10 @@ use mcache_base::{Expiry, Now};
 use super::SegmentStorageEngine;
 use super::access::{Class, SegmentAccess};
 use super::arena::SegmentId;
+use super::arriving::Placed;
 use super::draft::FragmentDraft;
 use super::index::Location;
 use super::record::{FRAGMENT_ENTRY, Record, fragment_size};
-
-/// Segments that are noted because nothing in them is alive; upkeep finds the others.
-const LEFT_DEAD_MAX: usize = 64;
 
 /// Fragments that are written and belong to no item yet: their segments are held still, and if
 /// no item takes them, they are buried.
@@ -21,13 +19,21 @@ pub(super) struct Fragments {
     engine: Arc<SegmentStorageEngine>,
     list: Vec<u8>,
     held: Vec<SegmentId>,
+    /// What they arrived in, if they did.
+    _placed: Option<Placed>,
     kept: bool,
 }
 
 impl Fragments {
     /// None yet.
     pub(super) fn new(engine: &Arc<SegmentStorageEngine>) -> Self {
-        Self { engine: engine.clone(), list: Vec::new(), held: Vec::new(), kept: false }
+        let (list, held) = (Vec::new(), Vec::new());
+        Self { engine: engine.clone(), list, held, _placed: None, kept: false }
+    }
+
+    /// Has the segments that they arrived in held for as long.
+    pub(super) fn hold(&mut self, placed: Placed) {
+        self._placed = Some(placed);
     }
 
     /// The list as it stands in the item's record.
@@ -212,16 +218,6 @@ impl SegmentStorageEngine {
         for (location, _) in record.fragments() {
             self.retire(location, &self.record(location));
         }
-    }
-
-    /// The same, and notes the segments in which nothing is alive then, as long as few are noted.
-    pub(super) fn bury_and_note(&self, record: &Record<'_>, left_dead: &mut Vec<SegmentId>) {
-        self.bury_fragments(record);
-        let live = self.live();
-        let ids = record.fragments().map(|(location, _)| self.arena.segment_of(location));
-        let dead = ids.filter(|&id| live.of(id) == 0);
-        left_dead.extend(dead.take(LEFT_DEAD_MAX.saturating_sub(left_dead.len())));
-        left_dead.dedup();
     }
 
     fn bury_list(&self, list: &[u8]) {

@@ -1,7 +1,7 @@
 //! What a reader holds: a record under its epoch's protection, or a value pinned for a send.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use mcache_base::{Expiry, Item, Pin};
 
@@ -114,6 +114,20 @@ impl SegmentStorageEngine {
     pub(super) fn hold(&self, id: SegmentId) {
         if self.arena.pin(id) {
             self.pinned.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Holds a segment still for a value that arrives in it.
+    pub(super) fn hold_for_arrival(&self, id: SegmentId) {
+        if self.arena.segment(id).arriving.fetch_add(1, Relaxed) == 0 {
+            self.pinned.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Lets a segment go that [`Self::hold_for_arrival`] held.
+    pub(super) fn end_arrival(&self, id: SegmentId) {
+        if self.arena.segment(id).arriving.fetch_sub(1, Release) == 1 {
+            self.pinned.fetch_sub(1, Relaxed);
         }
     }
 

@@ -23,6 +23,7 @@ mod held_part;
 mod index;
 mod item;
 mod layout;
+mod left;
 mod live;
 #[allow(unsafe_code)] // the mapped memory
 pub(crate) mod memory;

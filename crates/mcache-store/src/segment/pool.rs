@@ -169,18 +169,6 @@ impl Pool {
         queue.remove(at?)
     }
 
-    /// Takes a segment out if it is full and wanted. Returns whether it is.
-    pub fn remove_if(&self, id: SegmentId, wanted: impl FnOnce() -> bool) -> bool {
-        let mut inner = self.lock();
-        let place = |(queue, ids): (usize, &VecDeque<SegmentId>)| {
-            Some((queue, ids.iter().rposition(|&other| other == id)?))
-        };
-        match inner.queues.iter().enumerate().find_map(place) {
-            Some((queue, at)) if wanted() => inner.queues[queue].remove(at).is_some(),
-            _ => false,
-        }
-    }
-
     /// Takes at most `most` full segments out that are wanted.
     pub fn remove_some(&self, most: usize, wanted: impl Fn(SegmentId) -> bool) -> Vec<SegmentId> {
         let mut removed = Vec::new();

@@ -127,7 +127,10 @@ impl SegmentAccess {
             }
             return Err(Unpublished::Lost);
         }
-        let replaced = current.map(|(at, old)| (at, engine.place_of(old, &engine.record(old))));
+        let replaced = current.map(|(at, old)| {
+            let record = engine.record(old);
+            (at, engine.place_of(old, &record), engine.places_beside(&record))
+        });
         let draw = || self.numbers.next(&engine.sequence, engine.last(&region, current).max(base));
         let sequence = change.sequence.unwrap_or_else(draw);
         if change.sequence.is_none() && !is_near(sequence, base) {
@@ -142,9 +145,9 @@ impl SegmentAccess {
         let location = room.take(arena, size);
         self.live.add(arena, location, size);
         arena.note_expiry(location, change.attributes.expiry);
-        match replaced {
-            Some((place, dead)) => {
-                region.replace(place, location);
+        match &replaced {
+            Some((place, dead, _)) => {
+                region.replace(*place, location);
                 let old = dead.location();
                 engine.retire_counted(old, &engine.record(old), dead.size(), &self.live);
             }
@@ -157,8 +160,8 @@ impl SegmentAccess {
         }
         drop((region, room));
         self.count_entry(change, location, size, form.inline_len());
-        if let Some((_, dead)) = replaced {
-            self.take_out(dead, change.carries, now);
+        if let Some((_, dead, beside)) = replaced {
+            self.take_out(dead, (!change.carries).then_some(beside), now);
         }
         Ok((location, sequence))
     }
@@ -202,8 +205,9 @@ impl SegmentAccess {
         }
     }
 
-    /// Counts a record that was replaced and is dead, and finds uses for what it leaves.
-    fn take_out(&mut self, dead: DeadPlace, carries: bool, now: Now) {
+    /// Counts a record that was replaced and is dead, and finds uses for what it leaves, and for
+    /// the places of its fragments if nothing else has them.
+    fn take_out(&mut self, dead: DeadPlace, beside: Option<Vec<DeadPlace>>, now: Now) {
         let (engine, location) = (&*self.engine, dead.location());
         let record = engine.record(location);
         match engine.death(location, &record, now) {
@@ -213,10 +217,10 @@ impl SegmentAccess {
                 self.counters.classes.leave(engine.size_of(&record), bytes);
             }
         }
-        match record.is_fragmented() {
-            true if carries => {}
-            true => engine.bury_and_note(&record, &mut self.left_dead),
-            false => self.dead_places.add(dead, &engine.epochs),
+        if !record.is_fragmented() {
+            self.dead_places.add(dead, &engine.epochs);
+        } else if let Some(beside) = beside {
+            self.bury_value(location, beside);
         }
     }
 

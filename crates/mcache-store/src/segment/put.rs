@@ -256,11 +256,10 @@ impl SegmentAccess {
         aside: Vec<Piece>,
         now: Now,
     ) -> Result<Fragments, Refusal> {
-        let settled = match &placed {
+        let settled = match placed {
             Some(placed) => self.settle(placed, key.hash),
             None => Fragments::new(&self.engine),
         };
-        drop(placed); // the fragments hold its segments
         let len = aside.iter().map(|piece| piece.as_ref().len()).sum();
         self.write_fragments(settled, class, key.hash, aside, len, now)
     }

@@ -170,11 +170,13 @@ impl SegmentStorageEngine {
         }
         match self.victim(reclaimer, judge) {
             Some(victim) if self.empty(reclaimer, victim, now, counters) => Made::Room,
+            Some((id, _)) if self.arena.is_arrived_in(id) => Made::Soon, // another one
             _ => Made::Nothing,
         }
     }
 
-    /// Empties a segment, as [`Self::victim`] names it. Returns whether nothing is left in it.
+    /// Empties a segment, as [`Self::victim`] names it, unless a value arrives in it. Returns
+    /// whether nothing is left in it.
     pub(super) fn empty(
         &self,
         reclaimer: &mut Reclaimer,
@@ -187,7 +189,8 @@ impl SegmentStorageEngine {
         let mut taken = Taken { engine: self, victim, queue, emptied: false };
         let mut emptying = Emptying { engine: self, reclaimer, counters, now, judge, kept: 0 };
         let closed = self.close_segment(victim);
-        let emptied = emptying.run(victim);
+        // Whoever claims a place in it does so inside.
+        let emptied = !self.arena.is_arrived_in(victim) && emptying.run(victim);
         let kept = emptying.kept;
         if emptied {
             closed.end_life();

@@ -330,7 +330,8 @@ impl<'m> Record<'m> {
         if self.word & HAS_FLAGS != 0 {
             add(layout.flags, 4);
         }
-        add(layout.key, key_len(self.word) + inline_len(self.word));
+        let value = if sums_values(self.memory) { inline_len(self.word) } else { 0 };
+        add(layout.key, key_len(self.word) + value);
         checksum::append(checksum, &self.sequence(base).to_le_bytes()) & CHECKSUM
     }
 
@@ -430,12 +431,18 @@ pub fn fragment_size(len: usize) -> usize {
     (FRAGMENT_HEADER + len).next_multiple_of(ALIGN)
 }
 
-/// The checksum of a fragment in this memory.
+/// Whether checksums in this memory are of values too.
 ///
-/// Nobody but who recovers a file verifies it, and for a long value it costs half of what
-/// receiving it does: elsewhere it is 0, but where tests look.
+/// Nobody but who recovers a file verifies them, and of a long value they cost half of what
+/// receiving it does. Tests always do.
+#[inline]
+pub fn sums_values(memory: &Mapping) -> bool {
+    memory.is_lasting() || cfg!(debug_assertions)
+}
+
+/// The checksum of a fragment in this memory; 0 if it has none.
 pub fn fragment_checksum(memory: &Mapping, owner: u64, data: &[u8]) -> u32 {
-    match memory.is_lasting() || cfg!(debug_assertions) {
+    match sums_values(memory) {
         true => checksum::append(checksum::append(0, &owner.to_le_bytes()), data),
         false => 0,
     }

@@ -82,6 +82,12 @@ pub(super) struct DeadPlace {
 }
 
 impl DeadPlace {
+    /// One for tests, of a segment's first life.
+    #[cfg(test)]
+    pub(super) fn at(location: Location, size: usize) -> Self {
+        Self { location, life: 0, size: size as u32 }
+    }
+
     /// Where it is.
     pub(super) fn location(&self) -> Location {
         self.location
@@ -398,7 +404,7 @@ impl SegmentStorageEngine {
     }
 
     /// Counts the caller among the writers of a place's segment, if it may be written to.
-    fn seize(&self, place: &DeadPlace, queue: usize, writer: &Writer) -> bool {
+    pub(super) fn seize(&self, place: &DeadPlace, queue: usize, writer: &Writer) -> bool {
         let id = self.arena.segment_of(place.location);
         let segment = self.arena.segment(id);
         let turns = self.arena.turnover.load(Relaxed);
@@ -501,7 +507,7 @@ mod tests {
     use super::*;
 
     fn place(number: usize, size: usize) -> DeadPlace {
-        DeadPlace { location: number as Location + 1, life: 0, size: size as u32 }
+        DeadPlace::at(number as Location + 1, size)
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::access::{Class, SegmentAccess};
 use super::arena::{Arena, Open};
 use super::index::Location;
 use super::pool::Taker;
-use super::reclaim::{Judge, Made};
+use super::reclaim::Made;
 use super::recycle::Held;
 
 /// Times that a thread yields to others who still look at memory that was emptied, before it
@@ -124,22 +124,6 @@ impl SegmentAccess {
         found
     }
 
-    /// Empties the segments that large values left dead. Their memory was used a moment ago, and
-    /// may still be in a cache; what the store never had has to be asked of the system.
-    fn empty_left_dead(&mut self, now: Now) {
-        let engine = self.engine.clone();
-        while let Some(id) = self.left_dead.pop() {
-            let mut reclaimer = engine.reclaimer();
-            let live = engine.live();
-            let is_dead = || live.of(id) == 0 && !engine.arena.is_pinned(id);
-            let was_full = engine.pool.remove_if(id, is_dead);
-            drop(live);
-            if was_full {
-                engine.empty(&mut reclaimer, (id, Judge::Nobody), now, &self.counters);
-            }
-        }
-    }
-
     /// Puts a new segment into the place of a full one.
     #[cold]
     fn open_segment(&mut self, class: Class, now: Now) -> Result<(), Refusal> {
@@ -148,7 +132,6 @@ impl SegmentAccess {
         if self.take_over(class) {
             return Ok(());
         }
-        self.empty_left_dead(now);
         engine.pool.trim(&engine.arena, &engine.epochs);
         let (mut yields, mut emptied) = (0, 0);
         let id = loop {

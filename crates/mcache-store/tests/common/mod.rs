@@ -91,7 +91,7 @@ struct Arriving<E: StorageEngine> {
 
 impl<E: StorageEngine> Arriving<E> {
     fn finish(mut self, bench: &Bench<E>, now: Now) -> Stored {
-        self.room.fill(&self.rest);
+        bench.bring(&mut self.room, &self.rest, now);
         bench.with(|access| {
             access.commit(access.key(self.key.as_bytes()), &self.store, self.room, now)
         })
@@ -169,6 +169,34 @@ impl<E: StorageEngine> Bench<E> {
         let result = operation(&mut access);
         access.rest();
         result
+    }
+
+    /// Brings the next bytes of a value: those for which there is a place are written to it in
+    /// pieces of awkward sizes, the others are given.
+    pub fn bring(
+        &self,
+        value: &mut <E::Access as Access>::Reservation,
+        mut bytes: &[u8],
+        now: Now,
+    ) {
+        for most in [1, 4_095, 700, 65_537].into_iter().cycle() {
+            let place_len = self.with(|access| {
+                let place = access.place(value, now);
+                let len = place.len().min(bytes.len()).min(most);
+                place[..len].copy_from_slice(&bytes[..len]);
+                len
+            });
+            match place_len {
+                0 => bytes = &bytes[value.fill(bytes)..],
+                len => {
+                    value.arrived(len);
+                    bytes = &bytes[len..];
+                }
+            }
+            if bytes.is_empty() {
+                return;
+            }
+        }
     }
 
     pub fn fetch(&self, key: &str, fetch: Fetch, now: Now) -> Result<Hit<Copied>, Miss> {

@@ -5,7 +5,7 @@
 
 use mcache_base::operation::{Count, Counted, Delete, Fetch, Hit, Miss, Refusal, Store, Stored};
 use mcache_base::{Now, Stat};
-use mcache_store::{Access, EngineOptions, Reservation, SimpleStorageEngine, StorageEngine};
+use mcache_store::{Access, EngineOptions, SimpleStorageEngine, StorageEngine};
 
 use super::{AMPLE, Answer, Arriving, Bench, Copied, at};
 
@@ -127,7 +127,7 @@ impl Way {
             Err(refusal) => return Answer::Stored(Stored::Refused(refusal)),
         };
         let (first, second) = value.as_bytes().split_at(value.len() / 2);
-        room.fill(first);
+        bench.bring(&mut room, first, now);
         let arriving = Arriving { key: key.to_owned(), store, rest: second.to_vec(), room };
         match self {
             Self::GivenUp => Answer::Done,
