@@ -82,7 +82,7 @@ pub const FIGURES: &[Figure] = &[
     of_engine("threads_died", Kind::Counter, "threads",
         "Threads that panicked in the engine; what they held was given back."),
     of_engine("staged_bytes", Kind::Gauge, "bytes",
-        "Memory of long values that are still arriving; segments have so much less."),
+        "Memory of values that are still arriving outside segments, which have so much less."),
     of_engine("index_regions", Kind::Gauge, "regions",
         "Parts that the index is cut into, each with a lock for its writers."),
     of_engine("index_bytes", Kind::Gauge, "bytes",

@@ -161,10 +161,8 @@ impl<E: StorageEngine> Session<E> {
     /// says how many came, and [`Self::serve`] goes on with those behind them. Empty if they
     /// have no place of their own.
     pub fn place(&mut self, context: &mut Context<'_, E>) -> &mut [u8] {
-        match &mut self.state {
-            State::Value(arriving) => context.access.place(&mut arriving.reservation, context.now),
-            _ => &mut [],
-        }
+        let State::Value(arriving) = &mut self.state else { return &mut [] };
+        context.access.place(&mut arriving.reservation, context.now)
     }
 
     /// Notes that so many bytes of a value have come to the front of its place.
@@ -448,12 +446,9 @@ impl<E: StorageEngine> Session<E> {
             return Step::Consumed(0);
         };
         let mut taken = 0;
-        while let behind = rest.get(taken..).unwrap_or_default()
-            && !behind.is_empty()
-            && arriving.reservation.missing() > 0
-        {
+        while taken < rest.len() && arriving.reservation.missing() > 0 {
             context.access.place(&mut arriving.reservation, context.now);
-            taken += arriving.reservation.fill(behind);
+            taken += arriving.reservation.fill(rest.get(taken..).unwrap_or_default());
         }
         if arriving.reservation.missing() > 0 {
             return Step::Wait(taken, Next::Receive(Awaited::Value));

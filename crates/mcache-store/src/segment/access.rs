@@ -427,7 +427,7 @@ impl SegmentAccess {
             return Err(Unpublished::Lost);
         };
         let record = engine.record(location);
-        let (dead, beside) = (engine.place_of(location, &record), engine.places_beside(&record));
+        let (dead, beside) = engine.places_of(location);
         region.remove(place, present.sequence);
         engine.retire_counted(location, &record, dead.size(), &self.live);
         drop(region);

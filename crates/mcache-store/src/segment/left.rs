@@ -10,7 +10,7 @@ use super::access::SegmentAccess;
 use super::arriving::{PLACE_MAX, Place, Placed};
 use super::draft::FILLER_MAX;
 use super::index::Location;
-use super::record::{Record, fragment_size};
+use super::record::fragment_size;
 use super::recycle::{DeadPlace, Held};
 
 /// Places that a thread remembers at most; it forgets the oldest.
@@ -84,17 +84,16 @@ impl SegmentAccess {
 }
 
 impl SegmentStorageEngine {
-    /// The places that a record's fragments will leave. It stands in the index and its region is
-    /// locked: so none of their segments is emptied meanwhile.
+    /// The places that a record and its fragments will leave. It stands in the index and its
+    /// region is locked: so none of their segments is emptied meanwhile.
     #[inline]
-    pub(super) fn places_beside(&self, record: &Record<'_>) -> Vec<DeadPlace> {
-        match record.is_fragmented() {
-            true => {
-                let fragment = |(at, _)| self.place_of(at, &self.record(at));
-                record.fragments().map(fragment).collect()
-            }
+    pub(super) fn places_of(&self, location: Location) -> (DeadPlace, Vec<DeadPlace>) {
+        let record = self.record(location);
+        let fragments = match record.is_fragmented() {
+            true => record.fragments().map(|(at, _)| self.place_of(at, &self.record(at))).collect(),
             false => Vec::new(),
-        }
+        };
+        (self.place_of(location, &record), fragments)
     }
 }
 

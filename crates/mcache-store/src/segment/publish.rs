@@ -127,10 +127,7 @@ impl SegmentAccess {
             }
             return Err(Unpublished::Lost);
         }
-        let replaced = current.map(|(at, old)| {
-            let record = engine.record(old);
-            (at, engine.place_of(old, &record), engine.places_beside(&record))
-        });
+        let replaced = current.map(|(at, old)| (at, engine.places_of(old)));
         let draw = || self.numbers.next(&engine.sequence, engine.last(&region, current).max(base));
         let sequence = change.sequence.unwrap_or_else(draw);
         if change.sequence.is_none() && !is_near(sequence, base) {
@@ -146,7 +143,7 @@ impl SegmentAccess {
         self.live.add(arena, location, size);
         arena.note_expiry(location, change.attributes.expiry);
         match &replaced {
-            Some((place, dead, _)) => {
+            Some((place, (dead, _))) => {
                 region.replace(*place, location);
                 let old = dead.location();
                 engine.retire_counted(old, &engine.record(old), dead.size(), &self.live);
@@ -160,7 +157,7 @@ impl SegmentAccess {
         }
         drop((region, room));
         self.count_entry(change, location, size, form.inline_len());
-        if let Some((_, dead, beside)) = replaced {
+        if let Some((_, (dead, beside))) = replaced {
             self.take_out(dead, (!change.carries).then_some(beside), now);
         }
         Ok((location, sequence))
