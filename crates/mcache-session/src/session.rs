@@ -436,6 +436,7 @@ impl<E: StorageEngine> Session<E> {
     }
 
     /// Takes more of a value that arrives in pieces; stores it when it is whole.
+    #[inline(never)] // most values come whole
     fn value(
         &mut self,
         rest: &[u8],

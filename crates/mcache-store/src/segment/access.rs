@@ -427,13 +427,14 @@ impl SegmentAccess {
             return Err(Unpublished::Lost);
         };
         let record = engine.record(location);
-        let (dead, beside) = engine.places_of(location);
+        let dead = engine.place_of(location, &record);
+        self.left.expect_those_of(engine, &record);
         region.remove(place, present.sequence);
         engine.retire_counted(location, &record, dead.size(), &self.live);
         drop(region);
         self.counters.classes.leave(engine.size_of(&record), engine.bytes_of(&record));
         match record.is_fragmented() {
-            true => self.bury_value(location, beside),
+            true => self.bury_value(location),
             false => self.dead_places.add(dead, &engine.epochs),
         }
         Ok(())

@@ -200,6 +200,7 @@ impl SegmentAccess {
     }
 
     /// The place for the next bytes of a value; empty if they have none.
+    #[inline(never)] // most requests have no such value
     pub(super) fn place_of_next<'v>(&mut self, value: &'v mut Arriving, now: Now) -> &'v mut [u8] {
         let missing = value.missing;
         if missing > 0

@@ -10,7 +10,7 @@ use super::access::SegmentAccess;
 use super::arriving::{PLACE_MAX, Place, Placed};
 use super::draft::FILLER_MAX;
 use super::index::Location;
-use super::record::fragment_size;
+use super::record::{Record, fragment_size};
 use super::recycle::{DeadPlace, Held};
 
 /// Places that a thread remembers at most; it forgets the oldest.
@@ -22,26 +22,42 @@ const SLACK_DIVISOR: usize = 8;
 /// Places that are tried for one value.
 const TRIES: usize = 4;
 
-/// The places that a thread remembers, the oldest first, each with the epoch that has to be over.
+/// The places that a thread remembers.
 #[derive(Default)]
-pub(super) struct LeftPlaces(Vec<(DeadPlace, u64)>);
+pub(super) struct LeftPlaces {
+    /// The oldest first, each with the epoch that has to be over.
+    places: Vec<(DeadPlace, u64)>,
+    /// Those that the item will leave which is being taken out.
+    expected: Vec<DeadPlace>,
+}
 
 impl LeftPlaces {
+    /// Notes the places that a record's fragments will leave. It stands in the index and its
+    /// region is locked: so none of their segments is emptied meanwhile.
+    #[inline]
+    pub(super) fn expect_those_of(&mut self, engine: &SegmentStorageEngine, record: &Record<'_>) {
+        if record.is_fragmented() {
+            let place = |(at, _)| engine.place_of(at, &engine.record(at));
+            self.expected.clear();
+            self.expected.extend(record.fragments().map(place));
+        }
+    }
+
     /// Remembers a place that can be used when an epoch is over.
     pub(super) fn add(&mut self, place: DeadPlace, epoch: u64) {
         if place.size() > FILLER_MAX {
             return;
         }
-        if self.0.len() == PLACES {
-            self.0.remove(0);
+        if self.places.len() == PLACES {
+            self.places.remove(0);
         }
-        self.0.push((place, epoch));
+        self.places.push((place, epoch));
     }
 
     /// The place that was left last of those that nobody looks at and that are `wanted`.
     fn take(&mut self, over: u64, wanted: impl Fn(&DeadPlace) -> bool) -> Option<DeadPlace> {
-        let at = self.0.iter().rposition(|(place, epoch)| *epoch < over && wanted(place))?;
-        Some(self.0.remove(at).0)
+        let at = self.places.iter().rposition(|(place, epoch)| *epoch < over && wanted(place))?;
+        Some(self.places.remove(at).0)
     }
 }
 
@@ -74,26 +90,15 @@ impl SegmentAccess {
         None
     }
 
-    /// Takes the fragments of an item that is gone out of use, and remembers their places. The
-    /// item's record is at `location`, in the thread's epoch.
-    pub(super) fn bury_value(&mut self, location: Location, places: Vec<DeadPlace>) {
+    /// Takes the fragments of an item that is gone out of use, and remembers their places, which
+    /// were expected. The item's record is at `location`, in the thread's epoch.
+    #[cold]
+    pub(super) fn bury_value(&mut self, location: Location) {
         self.engine.bury_fragments(&self.engine.record(location));
         let epoch = self.engine.epochs.advance();
-        places.into_iter().for_each(|place| self.left.add(place, epoch));
-    }
-}
-
-impl SegmentStorageEngine {
-    /// The places that a record and its fragments will leave. It stands in the index and its
-    /// region is locked: so none of their segments is emptied meanwhile.
-    #[inline]
-    pub(super) fn places_of(&self, location: Location) -> (DeadPlace, Vec<DeadPlace>) {
-        let record = self.record(location);
-        let fragments = match record.is_fragmented() {
-            true => record.fragments().map(|(at, _)| self.place_of(at, &self.record(at))).collect(),
-            false => Vec::new(),
-        };
-        (self.place_of(location, &record), fragments)
+        while let Some(place) = self.left.expected.pop() {
+            self.left.add(place, epoch);
+        }
     }
 }
 

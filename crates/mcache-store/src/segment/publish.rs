@@ -127,7 +127,7 @@ impl SegmentAccess {
             }
             return Err(Unpublished::Lost);
         }
-        let replaced = current.map(|(at, old)| (at, engine.places_of(old)));
+        let replaced = current.map(|(at, old)| (at, engine.place_of(old, &engine.record(old))));
         let draw = || self.numbers.next(&engine.sequence, engine.last(&region, current).max(base));
         let sequence = change.sequence.unwrap_or_else(draw);
         if change.sequence.is_none() && !is_near(sequence, base) {
@@ -142,11 +142,12 @@ impl SegmentAccess {
         let location = room.take(arena, size);
         self.live.add(arena, location, size);
         arena.note_expiry(location, change.attributes.expiry);
-        match &replaced {
-            Some((place, (dead, _))) => {
-                region.replace(*place, location);
-                let old = dead.location();
-                engine.retire_counted(old, &engine.record(old), dead.size(), &self.live);
+        match replaced {
+            Some((place, dead)) => {
+                let old = engine.record(dead.location());
+                self.left.expect_those_of(engine, &old);
+                region.replace(place, location);
+                engine.retire_counted(dead.location(), &old, dead.size(), &self.live);
             }
             None => {
                 if region.insert(key.hash, location, engine).is_err() {
@@ -157,8 +158,8 @@ impl SegmentAccess {
         }
         drop((region, room));
         self.count_entry(change, location, size, form.inline_len());
-        if let Some((_, (dead, beside))) = replaced {
-            self.take_out(dead, (!change.carries).then_some(beside), now);
+        if let Some((_, dead)) = replaced {
+            self.take_out(dead, change.carries, now);
         }
         Ok((location, sequence))
     }
@@ -202,9 +203,8 @@ impl SegmentAccess {
         }
     }
 
-    /// Counts a record that was replaced and is dead, and finds uses for what it leaves, and for
-    /// the places of its fragments if nothing else has them.
-    fn take_out(&mut self, dead: DeadPlace, beside: Option<Vec<DeadPlace>>, now: Now) {
+    /// Counts a record that was replaced and is dead, and finds uses for what it leaves.
+    fn take_out(&mut self, dead: DeadPlace, carries: bool, now: Now) {
         let (engine, location) = (&*self.engine, dead.location());
         let record = engine.record(location);
         match engine.death(location, &record, now) {
@@ -216,8 +216,8 @@ impl SegmentAccess {
         }
         if !record.is_fragmented() {
             self.dead_places.add(dead, &engine.epochs);
-        } else if let Some(beside) = beside {
-            self.bury_value(location, beside);
+        } else if !carries {
+            self.bury_value(location);
         }
     }
 
