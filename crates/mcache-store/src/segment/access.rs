@@ -427,8 +427,7 @@ impl SegmentAccess {
             return Err(Unpublished::Lost);
         };
         let record = engine.record(location);
-        let dead = engine.place_of(location, &record);
-        self.left.expect_those_of(engine, &record);
+        let dead = self.left.place_of(engine, location);
         region.remove(place, present.sequence);
         engine.retire_counted(location, &record, dead.size(), &self.live);
         drop(region);

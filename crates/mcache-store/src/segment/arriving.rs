@@ -1,10 +1,10 @@
 //! Values that arrive where they will stay.
 //!
-//! The next bytes of a long value have a place that another has left (`left`), or one at the end of
-//! the open segment of the thread that they come to, so that they can be received there. While a
-//! place is filled it is a filler, and its segment is held still; once the whole value has come it
-//! is a fragment. Nobody but its value ever looks at a place: one whose value goes away before stays a
-//! dead place.
+//! The next bytes of a long value have a place that another has left (`left`), or one at the end
+//! of the open segment of the thread that they come to, so that they can be received there. While
+//! a place is filled it is a filler, and its segment is held still; once the whole value has come
+//! it is a fragment. Nobody but its value ever looks at a place: one whose value goes away before
+//! stays a dead place.
 //!
 //! What is held still cannot be emptied: so values that stall hold few segments. Beyond these the
 //! rest of a value is gathered aside (`staged`), as are values whose bytes end up elsewhere
@@ -38,7 +38,7 @@ pub(super) const PLACE_MAX: usize = FILLER_MAX - 64;
 /// A value that is still arriving.
 pub struct Arriving {
     /// Where its first bytes are, if it has places.
-    placed: Option<Placed>,
+    placed: Option<Box<Placed>>,
     /// Where the others are.
     aside: Option<Staged>,
     missing: usize,
@@ -68,7 +68,7 @@ pub(super) struct Place {
 
 impl Arriving {
     /// What has come: where it will stay, and aside. `None` if the room for it went to others.
-    pub(super) fn into_parts(self) -> Option<(Option<Placed>, Vec<Piece>)> {
+    pub(super) fn into_parts(self) -> Option<(Option<Box<Placed>>, Vec<Piece>)> {
         assert!(self.placed.is_none() || self.missing == 0, "only a whole value is stored");
         let pieces = match self.aside {
             Some(aside) => aside.into_pieces()?,
@@ -107,7 +107,7 @@ impl Reservation for Arriving {
         let begin =
             |placed: &Placed| Staged::new(&placed.engine, &placed.counters, missing, placed.now);
         if self.aside.is_none() {
-            self.aside = self.placed.as_ref().map(begin);
+            self.aside = self.placed.as_deref().map(begin);
         }
         let taken = self.aside.as_mut().map_or(0, |aside| aside.fill(bytes));
         self.missing -= taken;
@@ -196,7 +196,7 @@ impl SegmentAccess {
         let counters = self.counters.clone();
         let (places, held) = (Vec::new(), Vec::new());
         let placed = Placed { engine, counters, now, class, standing, places, held };
-        Arriving { placed: Some(placed), aside: None, missing: len }
+        Arriving { placed: Some(Box::new(placed)), aside: None, missing: len }
     }
 
     /// The place for the next bytes of a value; empty if they have none.
@@ -237,7 +237,7 @@ impl SegmentAccess {
     }
 
     /// Makes fragments of a value's places, which are full.
-    pub(super) fn settle(&self, placed: Placed, owner: u64) -> Fragments {
+    pub(super) fn settle(&self, placed: Box<Placed>, owner: u64) -> Fragments {
         let arena = &self.engine.arena;
         let mut fragments = Fragments::new(&self.engine);
         for place in &placed.places {

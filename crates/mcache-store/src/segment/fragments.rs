@@ -20,7 +20,7 @@ pub(super) struct Fragments {
     list: Vec<u8>,
     held: Vec<SegmentId>,
     /// What they arrived in, if they did.
-    _placed: Option<Placed>,
+    _placed: Option<Box<Placed>>,
     kept: bool,
 }
 
@@ -32,7 +32,7 @@ impl Fragments {
     }
 
     /// Has the segments that they arrived in held for as long.
-    pub(super) fn hold(&mut self, placed: Placed) {
+    pub(super) fn hold(&mut self, placed: Box<Placed>) {
         self._placed = Some(placed);
     }
 

@@ -32,15 +32,23 @@ pub(super) struct LeftPlaces {
 }
 
 impl LeftPlaces {
-    /// Notes the places that a record's fragments will leave. It stands in the index and its
-    /// region is locked: so none of their segments is emptied meanwhile.
+    /// The place that a record will leave; notes those that its fragments will. It stands in the
+    /// index and its region is locked: so none of their segments is emptied meanwhile.
     #[inline]
-    pub(super) fn expect_those_of(&mut self, engine: &SegmentStorageEngine, record: &Record<'_>) {
+    pub(super) fn place_of(&mut self, engine: &SegmentStorageEngine, at: Location) -> DeadPlace {
+        let record = engine.record(at);
         if record.is_fragmented() {
-            let place = |(at, _)| engine.place_of(at, &engine.record(at));
-            self.expected.clear();
-            self.expected.extend(record.fragments().map(place));
+            self.expect(engine, &record);
         }
+        engine.place_of(at, &record)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn expect(&mut self, engine: &SegmentStorageEngine, record: &Record<'_>) {
+        let place = |(at, _)| engine.place_of(at, &engine.record(at));
+        self.expected.clear();
+        self.expected.extend(record.fragments().map(place));
     }
 
     /// Remembers a place that can be used when an epoch is over.

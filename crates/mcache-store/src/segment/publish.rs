@@ -127,7 +127,7 @@ impl SegmentAccess {
             }
             return Err(Unpublished::Lost);
         }
-        let replaced = current.map(|(at, old)| (at, engine.place_of(old, &engine.record(old))));
+        let replaced = current.map(|(at, old)| (at, self.left.place_of(engine, old)));
         let draw = || self.numbers.next(&engine.sequence, engine.last(&region, current).max(base));
         let sequence = change.sequence.unwrap_or_else(draw);
         if change.sequence.is_none() && !is_near(sequence, base) {
@@ -144,10 +144,9 @@ impl SegmentAccess {
         arena.note_expiry(location, change.attributes.expiry);
         match replaced {
             Some((place, dead)) => {
-                let old = engine.record(dead.location());
-                self.left.expect_those_of(engine, &old);
                 region.replace(place, location);
-                engine.retire_counted(dead.location(), &old, dead.size(), &self.live);
+                let old = dead.location();
+                engine.retire_counted(old, &engine.record(old), dead.size(), &self.live);
             }
             None => {
                 if region.insert(key.hash, location, engine).is_err() {

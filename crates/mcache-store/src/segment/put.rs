@@ -15,7 +15,7 @@ enum Value<'v> {
     /// It is these runs of bytes together.
     Runs(&'v [&'v [u8]]),
     /// It is long, and has arrived: the first bytes where they will stay, the others aside.
-    Arrived(Option<Placed>, Vec<Piece>),
+    Arrived(Option<Box<Placed>>, Vec<Piece>),
 }
 
 impl SegmentAccess {
@@ -44,7 +44,7 @@ impl SegmentAccess {
         &mut self,
         key: Key<'_>,
         store: &Store,
-        placed: Option<Placed>,
+        placed: Option<Box<Placed>>,
         aside: Vec<Piece>,
         now: Now,
     ) -> Stored {
@@ -54,7 +54,7 @@ impl SegmentAccess {
         if placed.is_none() && (is_spliced || len <= self.engine.arena.inline_max()) {
             return self.put(key, store, &pieces, now);
         }
-        let len = len + placed.as_ref().map_or(0, Placed::len);
+        let len = len + placed.as_deref().map_or(0, Placed::len);
         if !self.engine.admits(key, store.flags, len) {
             return Stored::Refused(Refusal::TooLarge);
         }
@@ -232,6 +232,7 @@ impl SegmentAccess {
     }
 
     /// Writes a long value's fragments; `None` for a value that fits its record.
+    #[inline(always)] // mostly it does
     fn cut<P: AsRef<[u8]>>(
         &mut self,
         class: Class,
@@ -248,11 +249,12 @@ impl SegmentAccess {
     }
 
     /// Makes fragments of what has come to its place, and writes those of the rest.
+    #[cold]
     fn write_arrived(
         &mut self,
         class: Class,
         key: Key<'_>,
-        placed: Option<Placed>,
+        placed: Option<Box<Placed>>,
         aside: Vec<Piece>,
         now: Now,
     ) -> Result<Fragments, Refusal> {
