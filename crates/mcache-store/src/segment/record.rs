@@ -302,7 +302,8 @@ impl<'m> Record<'m> {
             return Some(Sum::Inverted); // it has none
         }
         let (differs, inverted) = if self.is_fragment() {
-            let checksum = fragment_checksum(self.memory, self.fragment_owner(), self.fragment_data());
+            let checksum =
+                fragment_checksum(self.memory, self.fragment_owner(), self.fragment_data());
             (self.memory.u32(self.at + 8).load(Relaxed) ^ checksum, u32::MAX)
         } else {
             (self.checksum() ^ self.computed_checksum(base), u32::from(u16::MAX))
