@@ -1,6 +1,6 @@
 //! `ci`: what has to pass before anything is merged.
 
-use crate::{bench, check, client_suites, clients, conformance, memcached_suite, test};
+use crate::{bench, check, client_suites, clients, conformance, fuzz, memcached_suite, test};
 
 /// Runs the command.
 pub fn run(_: &[String]) -> Result<(), String> {
@@ -13,5 +13,6 @@ pub fn run(_: &[String]) -> Result<(), String> {
     }
     memcached_suite::run(&["--passing".to_owned()])?;
     clients::run(&[])?;
-    client_suites::run(&["--passing".to_owned()])
+    client_suites::run(&["--passing".to_owned()])?;
+    fuzz::run(&["--seconds", "10"].map(str::to_owned))
 }
