@@ -4,22 +4,11 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Bench, at, options};
+use common::pressure::{NOW, Numbers};
+use common::{Bench, options};
+use mcache_base::Stat;
 use mcache_base::operation::{Delete, Stored};
-use mcache_base::{Now, Stat};
 use mcache_store::{Access, EngineOptions, SegmentStorageEngine, SizeLimit, StorageEngine};
-
-const NOW: Now = at(0);
-
-/// Numbers that look random and are the same in every run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (self.0 >> 33) % limit
-    }
-}
 
 /// Two threads' ways into a store that evicts nothing, and the lengths of what it should hold.
 struct Kept {

@@ -1,6 +1,7 @@
 //! Words that the tests of all engines share.
 #![allow(dead_code)] // each test file is a crate of its own and uses some of them
 
+pub mod pressure;
 pub mod program;
 
 use std::cell::RefCell;
