@@ -21,6 +21,15 @@ pub const COMMAND: &str = "passwd";
 /// What follows the program's name.
 pub const USAGE: &str = "passwd NAME";
 
+/// What `--help` prints.
+const HELP: &str = "\
+usage: mcache passwd NAME
+
+Asks for a password, or takes the first line of standard input, and prints
+`NAME:$argon2id$...`: a line for the file of -Y or --sasl-users. What stands behind
+the colon is the `password` of a table [[user]] in the file of --config.
+";
+
 /// Bytes of a salt.
 const SALT_LEN: usize = 16;
 
@@ -28,6 +37,10 @@ type Password = Zeroizing<Vec<u8>>;
 
 /// Reads a password and prints the line of the user with this name.
 pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
+    if arguments.iter().any(|it| it == "--help" || it == "-h") {
+        let _ = io::stdout().write_all(HELP.as_bytes()); // nobody may be reading
+        return Ok(());
+    }
     let [name] = arguments else {
         return Err(Failure::usage(format!("usage: mcache {USAGE}")));
     };
