@@ -1,17 +1,23 @@
-//! SIGINT, SIGTERM and SIGUSR1: the first stops the server, the second ends the process at once.
+//! SIGINT, SIGTERM and SIGUSR1: the first stops the server, a later one ends the process at once.
 //! SIGHUP, which would end it, has the settings read again.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::signal_name;
 
 use crate::daemon;
 use crate::failure::KILLED;
 use crate::server::Stopper;
+
+/// What comes so soon after the first signal is the same one: timeout(1), and a terminal with a
+/// supervisor behind it, send it both to the process and to its group.
+const SAME_SIGNAL: Duration = Duration::from_millis(200);
 
 /// Signals that no longer end the process but wait to be heard.
 pub struct Caught(Signals);
@@ -24,7 +30,8 @@ pub struct Heard(Arc<Mutex<Heeding>>);
 struct Heeding {
     server: Option<Stopper>,
     reread: Option<Box<dyn FnMut() + Send>>,
-    stopping: bool,
+    /// Since when a signal has it stop.
+    stopping: Option<Instant>,
 }
 
 impl Caught {
@@ -44,11 +51,15 @@ impl Caught {
                     heeding.reread.iter_mut().for_each(|reread| reread());
                     continue;
                 }
-                if heeding.stopping {
+                if let Some(since) = heeding.stopping {
+                    if since.elapsed() < SAME_SIGNAL {
+                        continue;
+                    }
                     pid_file.iter().for_each(|path| daemon::remove_pid_file(path));
                     std::process::exit(i32::from(KILLED));
                 }
-                heeding.stopping = true;
+                heeding.stopping = Some(Instant::now());
+                let signal = signal_name(signal).unwrap_or_default();
                 tracing::info!(signal, "stopping");
                 heeding.server.iter().for_each(Stopper::stop);
             }
@@ -62,7 +73,7 @@ impl Heard {
     /// SIGHUP.
     pub fn heed(&self, server: Stopper, reread: impl FnMut() + Send + 'static) {
         let mut heeding = self.lock();
-        if heeding.stopping {
+        if heeding.stopping.is_some() {
             server.stop();
         }
         heeding.server = Some(server);
@@ -77,7 +88,7 @@ impl Heard {
 
     /// Whether one of them has come that stops the server.
     pub fn is_stopping(&self) -> bool {
-        self.lock().stopping
+        self.lock().stopping.is_some()
     }
 
     fn lock(&self) -> MutexGuard<'_, Heeding> {
