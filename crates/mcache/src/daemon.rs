@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use mcache_net::ListenAddress;
 
 use crate::failure::Failure;
-use crate::privileges::lock_memory;
 use crate::settings::Settings;
 
 /// Names a file to write the ports to; memcached's own test-suite waits for it.
@@ -15,17 +14,17 @@ const PORT_FILE_VARIABLE: &str = "MEMCACHED_PORT_FILENAME";
 
 /// Goes on in the background if asked to, and says where the server is found. Has to be called
 /// before any thread is started: only the calling thread goes on. The pid file is there as long as
-/// what is returned; as in memcached, one that cannot be written is no reason not to serve.
+/// what is returned; as in memcached, one that cannot be written is no reason not to serve. It may
+/// name a process that runs if this one takes over from it.
 pub fn settle<'a>(
     settings: &Settings,
     addresses: impl Iterator<Item = &'a ListenAddress>,
+    takes_over: bool,
 ) -> Result<Option<PidFile>, Failure> {
-    let mut pid_file = settings.pid_file.as_deref().and_then(|path| without(PidFile::open(path)));
+    let open = |path| without(PidFile::open(path, takes_over));
+    let mut pid_file = settings.pid_file.as_deref().and_then(open);
     write_port_file(addresses)?;
     daemonize(settings)?;
-    if settings.lock_memory {
-        lock_memory();
-    }
     if pid_file.as_ref().is_some_and(|file| without(file.write()).is_none()) {
         pid_file = None;
     }
@@ -60,9 +59,10 @@ pub struct PidFile {
 
 impl PidFile {
     /// Makes sure that `path` can be written, before anyone depends on it.
-    pub fn open(path: &Path) -> Result<Self, Failure> {
+    fn open(path: &Path, takes_over: bool) -> Result<Self, Failure> {
         let path = std::path::absolute(path).map_err(|error| cannot_write(path, error))?;
-        if let Ok(text) = fs::read_to_string(&path)
+        if !takes_over
+            && let Ok(text) = fs::read_to_string(&path)
             && let Ok(id) = text.trim().parse::<u32>()
             && Path::new("/proc").join(id.to_string()).exists()
         {

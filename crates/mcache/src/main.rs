@@ -42,6 +42,7 @@ fn run(habits: Habits, arguments: Vec<OsString>) -> Result<(), Failure> {
     lower::report(&settings);
     let options = privileges::take(&settings, lower::server_options(&settings)?)?;
     let predecessor = settings.takeover.as_deref().map_or(Ok(None), Predecessor::find)?;
+    let takes_over = predecessor.is_some();
     let memory = warm::open(&settings, predecessor.as_ref())?;
     let inherited = predecessor.as_ref().map_or(&[][..], |it| &it.sockets);
     let mut listeners = Listeners::open(&options.listeners, options.backlog, inherited)
@@ -50,7 +51,7 @@ fn run(habits: Habits, arguments: Vec<OsString>) -> Result<(), Failure> {
     let estate = path.map(|path| Estate::new(path, memory_path, predecessor, &mut listeners));
     let estate = estate.transpose()?;
     let signals = Caught::new().map_err(|error| Failure::system(error.to_string()))?;
-    let pid_file = daemon::settle(&settings, listeners.addresses())?;
+    let pid_file = daemon::settle(&settings, listeners.addresses(), takes_over)?;
     let pid_path = pid_file.as_ref().map(|file| file.path());
     let needs = privileges::Needs::of(&settings, listeners.addresses(), pid_path);
     let kind = settings.engine;
@@ -59,7 +60,7 @@ fn run(habits: Habits, arguments: Vec<OsString>) -> Result<(), Failure> {
         (Engine::Segment, Some(memory)) => ready.serve_file(memory, estate),
         (Engine::Segment, None) => {
             let engine = SegmentStorageEngine::new(&ready.engine)
-                .map_err(privileges::explain_memory)
+                .map_err(|error| privileges::explain_memory(error, ready.engine.capacity))
                 .map_err(serve::cannot_run)?;
             if ready.settings.large_pages {
                 privileges::use_huge_pages(&engine);

@@ -42,6 +42,8 @@ pub fn take(settings: &Settings, mut options: ServerOptions) -> Result<ServerOpt
 /// What a server still needs once everything is open. Until then it keeps what it was started with.
 pub struct Needs {
     capabilities: CapabilitySet,
+    /// With `-k`.
+    lock_memory: bool,
     /// With `-o drop_privileges`.
     shut_in: Option<Files>,
 }
@@ -71,12 +73,15 @@ impl Needs {
             let read = settings.files_read_again().chain(pid_file);
             Files::new(read, sockets.chain(pid_file))
         });
-        Self { capabilities, shut_in }
+        Self { capabilities, lock_memory: settings.lock_memory, shut_in }
     }
 
     /// Gives up all else, for the calling thread and those that it starts: the process is to have
     /// no other. An error is that `-o drop_privileges` cannot be had.
     pub fn keep_only(&self) -> io::Result<()> {
+        if self.lock_memory {
+            lock_memory();
+        }
         match (drop_capabilities(self.capabilities), &self.shut_in) {
             (Ok(()), _) => {}
             (Err(error), None) => tracing::warn!("could not give up rights: {error}"),
@@ -190,27 +195,35 @@ fn core_dumps(settings: &Settings) -> Result<DumpableBehavior, Failure> {
     Ok(DumpableBehavior::Dumpable)
 }
 
-/// Keeps the process's memory, present and future, from being paged out. A refusal is no failure.
-pub fn lock_memory() {
+/// Keeps the process's memory, present and future, from being paged out. A refusal is no failure:
+/// so all address space has to be there, or it would be refused later.
+fn lock_memory() {
     // As it is touched: more address space is reserved than memory will ever be used.
     let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
-    if let Err(error) = mlockall(flags) {
-        tracing::warn!("-k has no effect: mlockall: {error}");
+    let Err(error) = mlockall(flags) else { return };
+    match getrlimit(Resource::RLIMIT_MEMLOCK) {
+        Ok((limit, _)) if limit != RLIM_INFINITY => tracing::warn!(
+            "-k has no effect: {limit} bytes may be locked (ulimit -l); all address space counts, \
+             so it has to be unlimited: LimitMEMLOCK=infinity in a unit of systemd"
+        ),
+        _ => tracing::warn!("-k has no effect: mlockall: {error}"),
     }
 }
 
-/// Why address space for the items could not be had, if a limit of the process is the reason.
-pub fn explain_memory(error: io::Error) -> io::Error {
-    match getrlimit(Resource::RLIMIT_AS) {
+/// Says what could not be had, where address space for so many bytes of items could not.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub fn explain_memory(error: io::Error, capacity: u64) -> io::Error {
+    let limited = match getrlimit(Resource::RLIMIT_AS) {
         Ok((limit, _)) if limit != RLIM_INFINITY => {
-            let mistake = format!(
-                "{error}: address space is reserved for as much memory as may be asked for later, \
-                 some 16 GB or more; the limit is {limit} bytes (ulimit -v)"
-            );
-            io::Error::new(error.kind(), mistake)
+            format!("; the limit is {limit} bytes (ulimit -v)")
         }
-        _ => error,
-    }
+        _ => String::new(),
+    };
+    let mistake = format!(
+        "{error}: for {capacity} bytes of items, address space is reserved for twice as much, \
+         16 GB or more{limited}"
+    );
+    io::Error::new(error.kind(), mistake)
 }
 
 /// Keeps items in huge pages, if the system allows. A refusal is no failure.
