@@ -17,7 +17,11 @@ pub const KILLED: u8 = 130;
 pub const EXIT_CODES: &[(u8, &str)] = &[
     (0, "the server was stopped, or the help or a version was printed"),
     (SUBOPTION, "a word of `-o` is not known, as memcached has it"),
-    (USAGE, "an option, a value or a combination of them is wrong, or is not supported yet"),
+    (
+        USAGE,
+        "an option, a value or a combination of them is wrong, or is not supported yet; the file \
+         of settings or of certificates cannot be read or has a mistake",
+    ),
     (NO_USER, "the user of `-u` does not exist"),
     (SYSTEM, "the system refused something: an address in use, a file, memory"),
     (KILLED, "a second signal came before the server had stopped"),

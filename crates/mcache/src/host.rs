@@ -99,6 +99,7 @@ impl Host for Shared {
     }
 
     fn stop(&self) {
+        tracing::info!("stopping: the command shutdown");
         self.stop.ask(); // the worker that sees it wakes the others as it ends
     }
 

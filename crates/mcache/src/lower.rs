@@ -22,6 +22,15 @@ pub fn report(settings: &Settings) {
     for (word, why) in settings.without_effect() {
         tracing::warn!("{word} has no effect here: {why}");
     }
+    for (said, need) in settings.without_their_need() {
+        tracing::warn!("{said} has no effect without {need}");
+    }
+    if settings.lets_nobody_in() {
+        tracing::warn!(
+            "clients have to show a certificate, and no -o ssl_ca_cert (tls-ca) says whose are \
+             good: nobody gets in where it is demanded"
+        );
+    }
     if settings.memory_from == MemoryFrom::NoCgroup {
         tracing::warn!("--cap auto: nothing limits the memory of the cgroup; taking the default");
     }

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use mcache_base::{Now, Stat};
 use mcache_net::Listeners;
+use mcache_session::Authentication;
 use mcache_store::{EngineOptions, MemoryFile, StorageEngine};
 
 use crate::daemon::PidFile;
@@ -124,16 +125,24 @@ fn heed<E: StorageEngine>(
     // What the settings said when they were read last: cache_memlimit may have said otherwise.
     let mut told = engine.stat(Stat::limit_maxbytes);
     heard.heed(server.stopper(), move || {
-        if let Some(Err(error)) = certificates.as_ref().map(|certificates| certificates.refresh()) {
-            tracing::warn!("Could not reload TLS certificates on SIGHUP: {error}");
+        match certificates.as_ref().map(|certificates| certificates.refresh()) {
+            None => {}
+            Some(Ok(())) => tracing::info!("SIGHUP: the certificates were read again"),
+            Some(Err(error)) => {
+                tracing::warn!("Could not reload TLS certificates on SIGHUP: {error}");
+            }
         }
         let again = again().and_then(|settings| {
             let capacity = lower::engine_options(&settings)?.capacity;
-            Ok((capacity, lower::users(&settings)?))
+            let log_in = settings.authentication() != Authentication::None;
+            Ok((capacity, lower::users(&settings)?, log_in))
         });
         match again {
-            Ok((memory, users)) => {
+            Ok((memory, users, log_in)) => {
                 replace(users);
+                if log_in {
+                    tracing::info!("SIGHUP: the users were read again");
+                }
                 set_memory(&*engine, memory, &mut told, clock(), &report);
             }
             Err(failure) => tracing::warn!(%failure, "SIGHUP: nothing changes"),

@@ -95,8 +95,11 @@ impl Server {
             }
             Ok(())
         })?;
-        for address in &server.addresses {
-            tracing::info!(%address, "listening");
+        for (place, address) in server.addresses.iter().enumerate() {
+            match server.stopper.shared.options.tls_at(place) {
+                Some(_) => tracing::info!(%address, tls = true, "listening"),
+                None => tracing::info!(%address, "listening"),
+            }
         }
         Ok(server)
     }

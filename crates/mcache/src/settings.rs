@@ -11,6 +11,7 @@ mod file;
 mod help;
 mod listen;
 mod login;
+mod needs;
 mod not_yet;
 mod read;
 mod show;

@@ -3,10 +3,14 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -363,6 +367,63 @@ fn too_little_address_space_is_named() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(71), "{said}");
     assert!(said.contains("(ulimit -v)"), "{said}");
+}
+
+/// Whoever asks for the help would else be asked for the password of a user of that name.
+#[test]
+fn the_help_of_passwd_asks_for_nothing() {
+    let directory = Directory::new("passwd-help");
+    for word in ["-h", "--help"] {
+        let output = output(&directory, "mcache", &format!("passwd {word}"));
+        assert!(output.status.success() && output.stderr.is_empty(), "{word}");
+        assert!(output.stdout.starts_with(b"usage: mcache passwd NAME\n"), "{word}");
+    }
+}
+
+/// The system counts address space against the limit, and would refuse threads their stacks later.
+#[test]
+fn memory_that_may_not_be_locked_is_no_failure() {
+    let directory = Directory::new("lock");
+    let everybodys = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(&directory.0, everybodys).expect("its mode");
+    let (socket, log) = (directory.0.join("socket"), directory.0.join("log"));
+    let program = env!("CARGO_BIN_EXE_mcache");
+    let line = format!("ulimit -l 8192; exec {program} -k -u nobody -s socket");
+    let _server = Running(
+        Command::new("sh")
+            .args(["-c", &line])
+            .current_dir(&directory.0)
+            .stderr(fs::File::create(&log).expect("a log"))
+            .spawn()
+            .expect("the program"),
+    );
+    let stream = wait_for("the server", || UnixStream::connect(&socket).ok());
+    assert_eq!(ask(stream), "VERSION 1.6.45\r\n");
+    let said = fs::read_to_string(&log).expect("the log");
+    assert!(said.contains("-k has no effect: 8388608 bytes may be locked (ulimit -l)"), "{said}");
+}
+
+/// timeout(1) sends a signal to the process and to its group.
+#[test]
+fn a_signal_that_comes_twice_at_once_is_one() {
+    let directory = Directory::new("twice");
+    let socket = directory.0.join("socket");
+    let mut server = Running(
+        directory
+            .program("mcache")
+            .args(["-u", "root", "-s", "socket"])
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program"),
+    );
+    let stream = wait_for("the server", || UnixStream::connect(&socket).ok());
+    assert_eq!(ask(stream), "VERSION 1.6.45\r\n");
+    let id = Pid::from_raw(server.0.id().cast_signed());
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        kill(id, signal).expect("a signal");
+    }
+    let code = wait_for("its end", || server.0.try_wait().expect("a child"));
+    assert_eq!(code.code(), Some(0));
 }
 
 #[test]

@@ -212,6 +212,8 @@ fn hangup(place: &Place, server: &Server) {
         place.ask("stats\r\n").contains("STAT limit_maxbytes 33554432\r\n").then_some(())
     });
     assert_eq!(shown(), tls::certificate("renewed"));
+    let log = fs::read_to_string(place.file("log")).expect("the log");
+    assert!(log.contains("SIGHUP: the certificates were read again"), "{log}");
 }
 
 fn works_shut_in(io: &str) {

@@ -82,7 +82,8 @@ impl Settings {
             };
         }
         if self.auth_sasl && self.sasl_users.is_none() {
-            self.sasl_users = std::env::var_os(SASL_USERS).map(PathBuf::from);
+            let named = std::env::var_os(SASL_USERS).filter(|path| !path.is_empty());
+            self.sasl_users = named.map(PathBuf::from);
         }
         // It is read again when the process may have left the directory that it began in.
         for file in [&mut self.auth_file, &mut self.sasl_users] {

@@ -117,7 +117,7 @@ settings! {
         ["-a" "--unix-mask"] "MODE" => read::permissions;
         stat "umask";
 
-    /// Whether a peer may stop the server.
+    /// Peers may stop the server with the command `shutdown`; without -A they may not.
     shutdown_command: bool = false, false => show::yes_no;
         ["-A" "--enable-shutdown"] => read::on;
         stat "shutdown_command";
@@ -561,7 +561,7 @@ settings! {
     relaxed_privileges: bool = false, false => show::yes_no;
         ["-o relaxed_privileges"] => read::on;
 
-    /// Run in the background.
+    /// Run in the background. Nothing is logged then, unless -v or --verbose is said.
     daemon: bool = false, false => show::yes_no;
         ["-d" "--daemon"] => read::on;
 
@@ -574,7 +574,8 @@ settings! {
     user: Option<String> = None, None => show::word;
         ["-u" "--user"] "USER" => read::word;
 
-    /// Keep all memory from being paged out.
+    /// Keep all memory from being paged out. All address space counts against `ulimit -l`, so that
+    /// has to be unlimited; else a line in the log says that it has no effect.
     lock_memory: bool = false, false => show::yes_no;
         ["-k" "--lock-memory"] => read::on;
 

@@ -336,6 +336,39 @@ fn options_without_effect_are_named_as_they_were_said() {
     assert_eq!(words, [&in_file, "-n", "-o hashpower", "-o no_lru_crawler"]);
 }
 
+#[test]
+fn options_that_lack_another_are_named() {
+    let lacking: [(&str, &[_]); 6] = [
+        ("-o ssl_chain_cert=/a --tls-verify 1", &["-o ssl_chain_cert", "--tls-verify"]),
+        ("-Z -o ssl_chain_cert=/a --tls-verify 1", &[]),
+        ("--sasl-users /a --after-reboot cold -a 770", &["--sasl-users", "--after-reboot", "-a"]),
+        ("-S --sasl-users /a", &[]),
+        ("-e /a --after-reboot cold", &[]),
+        ("-s /a -a 770", &[]),
+    ];
+    for (line, words) in lacking {
+        let settings = settings(Habits::Mcache, line);
+        let named: Vec<_> = settings.without_their_need().map(|(word, _)| word).collect();
+        assert_eq!(named, words, "{line}");
+    }
+}
+
+#[test]
+fn listeners_that_let_nobody_in_are_known() {
+    for (line, expected) in [
+        ("", false),
+        ("-o ssl_verify_mode=2", true),
+        ("-o ssl_verify_mode=1", false),
+        ("-o ssl_verify_mode=2,ssl_ca_cert=/b", false),
+        ("-o ssl_verify_mode=2 -l notls:::1", false),
+        ("-l mtls:::1", true),
+        ("-l mtls:::1 -o ssl_ca_cert=/b", false),
+    ] {
+        let line = format!("-Z -o ssl_chain_cert=/a {line}");
+        assert_eq!(settings(Habits::Mcache, &line).lets_nobody_in(), expected, "{line}");
+    }
+}
+
 /// The settings of the sample of a file in a document.
 fn sample(page: &str) -> Settings {
     let sample = page.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```"));
@@ -503,6 +536,10 @@ fn mistakes_about_users_are_refused_with_the_line() {
     let no_name = "should have no colon, no space and no control characters";
     let rows = [
         ("[user]\nname = \"a\"\n".to_owned(), "1: user: should be tables, each begun by [[user]]"),
+        (
+            "user = \"nobody\"\n".to_owned(),
+            "1: user: should be tables of users: whom to become is said by -u",
+        ),
         ("user = [1]\n".to_owned(), "1: user: should be a table, begun by [[user]]"),
         ("\n[[user]]\nrights = []\n".to_owned(), "2: user: should have a name"),
         ("[[user]]\nname = \"a\"\n".to_owned(), "1: user: should have a password or a certificate"),

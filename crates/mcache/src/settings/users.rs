@@ -99,7 +99,13 @@ pub fn read(
 ) -> Result<Vec<UserOptions>, Failure> {
     let mistake = |at: &str, should: &str| Failure::usage(format!("{at}: {should}"));
     let DeValue::Array(tables) = value else {
-        return Err(mistake(said, "should be tables, each begun by [[user]]"));
+        return Err(mistake(
+            said,
+            match value {
+                DeValue::String(_) => "should be tables of users: whom to become is said by -u",
+                _ => "should be tables, each begun by [[user]]",
+            },
+        ));
     };
     if tables.len() > USERS_MAX {
         return Err(mistake(said, &format!("should be {USERS_MAX} at most")));

@@ -14,7 +14,7 @@ use mcache_base::limits::TLS_FILE_MAX;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::ring::{self, Ticketer, sign};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{
@@ -202,7 +202,10 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String
 fn read_key(path: &Path, format: KeyFormat) -> Result<Arc<dyn rustls::sign::SigningKey>, String> {
     let bytes = read_file(path)?;
     let key = match format {
-        KeyFormat::Pem => PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| error.to_string()),
+        KeyFormat::Pem => PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
+            pem::Error::NoItemsFound => "no private key in it".to_owned(),
+            error => error.to_string(),
+        }),
         KeyFormat::Der => PrivateKeyDer::try_from(bytes.to_vec()).map_err(str::to_owned),
     };
     let mut key = key?;
