@@ -50,6 +50,7 @@ fn settings() -> String {
          Each can be said on the command line, most also in the TOML file of `--config`, under\n\
          the long option's name without its dashes (`port = 11211`, `listen = [\"127.0.0.1\"]`,\n\
          `disable-evictions = true`, `extended = \"idle_timeout=30\"`). The command line wins.\n\
+         Not in the file: `-u`, as `user` begins the tables of users there, and `--config`.\n\
          Started under a name that begins with `memcached`, the program has memcached's\n\
          defaults. A default stands as the option says it; a switch is `off` until it is said.\n\n\
          ## Exit codes\n\n\
@@ -113,7 +114,8 @@ fn stats() -> String {
         "# Statistics\n\n{GENERATED}\n\n\
          The lines of `stats`, in their order. A counter only rises, and `stats reset` sets it\n\
          to 0; a gauge rises and falls. After a flush `curr_items` and `bytes` fall as upkeep,\n\
-         once a second, takes out what was flushed: see protocol.md.\n\n{STATS_HEAD}"
+         once a second, takes out what was flushed: see protocol.md. The lines that begin with\n\
+         `ssl_`, and `time_since_server_cert_refresh`, are there only with `-Z`.\n\n{STATS_HEAD}"
     );
     for stat in Stat::ALL {
         let row = stat.info();
