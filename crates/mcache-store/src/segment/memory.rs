@@ -13,6 +13,9 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, mun
 /// Size of a page as far as giving memory back is concerned.
 pub const PAGE: usize = 4096;
 
+/// Size of a huge page, of most processors.
+pub const HUGE_PAGE: usize = 2 << 20;
+
 /// Memory that is reserved at once: zeroed and taken from the system page by page as it is written,
 /// or a part of a file, which outlives the process.
 pub struct Mapping {
@@ -294,6 +297,11 @@ impl<T: Cells> CellArray<T> {
     /// A mapping, as cells.
     pub fn on(mapping: Mapping) -> Self {
         Self { mapping, cells: PhantomData }
+    }
+
+    /// Asks the system for huge pages from now on. Fails if it has none.
+    pub fn use_huge_pages(&self) -> io::Result<()> {
+        self.mapping.use_huge_pages()
     }
 
     /// Has the system give a cell memory now: see [`Mapping::take`].

@@ -203,11 +203,9 @@ impl SegmentStorageEngine {
         Ok(engine)
     }
 
-    /// Asks the system for huge pages for items. Fails if it has none.
-    ///
-    /// Not for the index: its regions lie far apart and are sparse, so that a huge page of each
-    /// would be far more than the table.
+    /// Asks the system for huge pages, for items and for a large index. Fails if it has none.
     pub fn use_huge_pages(&self) -> io::Result<()> {
+        self.index.use_huge_pages()?;
         self.arena.memory().use_huge_pages()
     }
 

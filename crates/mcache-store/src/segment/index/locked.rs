@@ -105,8 +105,7 @@ impl Locked<'_> {
 
     /// Every location in the region, with its place.
     pub fn each(&self, mut visit: impl FnMut(Place, Location)) {
-        let base = self.base();
-        for bucket in base..base + self.extent().high.load(Relaxed) as usize {
+        for bucket in self.buckets(self.extent().high.load(Relaxed)) {
             for slot in 0..SLOTS {
                 let location = self.bucket(bucket).locations[slot].load(Relaxed);
                 if location != 0 {
@@ -125,7 +124,7 @@ impl Locked<'_> {
             if half >= HALVES {
                 break;
             }
-            let bucket = self.bucket(self.base() + mapping.bucket(half));
+            let bucket = self.bucket(self.at(mapping.bucket(half)));
             let locations = bucket.locations.iter().map(|it| it.load(Relaxed));
             found.extend(locations.filter(|&location| location != 0));
             half = mapping.next(half);
@@ -168,9 +167,15 @@ impl Locked<'_> {
         &self.index.buckets.as_ref()[bucket]
     }
 
-    /// The region's first bucket.
-    pub(super) fn base(&self) -> usize {
-        self.region * self.index.window
+    /// Where in the table the region's bucket of this number stands.
+    #[inline]
+    pub(super) fn at(&self, within: usize) -> usize {
+        self.index.bucket_of(self.region, within)
+    }
+
+    /// Where in the table the region's first `count` buckets stand.
+    pub(super) fn buckets(&self, count: u32) -> impl Iterator<Item = usize> {
+        (0..count as usize).map(|within| self.at(within))
     }
 
     /// Puts a location into the emptier of its two buckets, moving others away if both are full.

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, fence};
 
 use mcache_base::Key;
 
-use super::memory::{CellArray, prefetch, prefetch_to_write};
+use super::memory::{CellArray, HUGE_PAGE, PAGE, prefetch, prefetch_to_write};
 use bucket::{Bucket, slot_of};
 pub use locked::{Locked, Place};
 
@@ -29,7 +29,13 @@ pub use locked::{Locked, Place};
 pub type Location = u32;
 
 /// Buckets that a region has at least: a page of them.
-const BUCKETS_MIN: u32 = 64;
+const BUCKETS_MIN: u32 = 1 << PAGE_BITS;
+
+/// log2 of the buckets in a page.
+const PAGE_BITS: u32 = 6;
+
+/// Buckets in a page.
+const PAGE_BUCKETS: usize = 1 << PAGE_BITS;
 
 /// How keys are found in a region. Every request reads one, seldom one changes: so they lie close
 /// together, and apart from what writers change.
@@ -99,7 +105,8 @@ impl Index {
     /// reserved for all of them, but taken only as they fill.
     pub fn new(regions: usize, window: usize) -> io::Result<Self> {
         assert!(regions.is_power_of_two(), "regions are told apart by bits of the hash");
-        assert!(window >= BUCKETS_MIN as usize, "a region has at least a page of buckets");
+        let is_whole = window >= PAGE_BUCKETS && window.is_multiple_of(PAGE_BUCKETS);
+        assert!(is_whole, "a region has whole pages of buckets");
         let buckets = CellArray::new(regions * window)?;
         let size = || AtomicU32::new(BUCKETS_MIN);
         let extent = || Extent { low: size(), high: size(), ..Extent::default() };
@@ -110,6 +117,15 @@ impl Index {
             window,
             region_bits: regions.trailing_zeros(),
         })
+    }
+
+    /// Asks the system for huge pages, if all regions' next pages are one together. Fails if it
+    /// has none.
+    pub fn use_huge_pages(&self) -> io::Result<()> {
+        match self.regions() * PAGE >= HUGE_PAGE {
+            true => self.buckets.use_huge_pages(),
+            false => Ok(()),
+        }
     }
 
     /// Number of regions.
@@ -248,7 +264,16 @@ impl Index {
         let region = self.region_of(hash);
         let mapping = self.extents[region].mapping();
         let halves = [(hash << self.region_bits) >> 32, hash & 0xffff_ffff];
-        halves.map(|half| region * self.window + mapping.bucket(half))
+        halves.map(|half| self.bucket_of(region, mapping.bucket(half)))
+    }
+
+    /// Where a region's bucket stands in the table. All regions' first pages lie side by side, then
+    /// all their second ones: regions are about equally long, so what is in use is dense, and the
+    /// processor walks few page tables.
+    #[inline(always)] // a few instructions
+    fn bucket_of(&self, region: usize, within: usize) -> usize {
+        let (page, bucket) = (within >> PAGE_BITS, within % PAGE_BUCKETS);
+        (((page << self.region_bits) + region) << PAGE_BITS) + bucket
     }
 
     #[inline(always)] // a few instructions around those of `is_it`
@@ -377,6 +402,19 @@ mod tests {
 
     fn holds(index: &Index, number: Location) -> bool {
         index.find(Numbers.hash_at(number), |location| location == number).is_some()
+    }
+
+    #[test]
+    fn regions_lie_side_by_side_and_share_no_bucket() {
+        let index = index(4, 192);
+        let first_pages = 4 * PAGE_BUCKETS;
+        let mut seen = std::collections::BTreeSet::new();
+        for (region, within) in (0..4).flat_map(|region| (0..192).map(move |it| (region, it))) {
+            let bucket = index.bucket_of(region, within);
+            assert_eq!(bucket < first_pages, within < PAGE_BUCKETS);
+            assert!(seen.insert(bucket), "bucket {bucket} is two regions'");
+        }
+        assert!(seen.into_iter().eq(0..4 * 192));
     }
 
     #[test]

@@ -18,7 +18,7 @@ impl Locked<'_> {
         }
         to.extend_from_slice(&u32::from(region.shrinking.load(Relaxed)).to_le_bytes());
         to.extend_from_slice(&extent.border.load(Relaxed).to_le_bytes());
-        for bucket in self.base()..self.base() + high as usize {
+        for bucket in self.buckets(high) {
             self.bucket(bucket).save(to);
         }
     }
@@ -36,7 +36,7 @@ impl Locked<'_> {
     /// Makes the region what it was when it was new.
     pub fn clear(&self) {
         let (region, extent) = (self.region(), self.extent());
-        let buckets = self.base()..self.base() + extent.high.load(Relaxed) as usize;
+        let buckets = self.buckets(extent.high.load(Relaxed));
         buckets.for_each(|bucket| self.bucket(bucket).clear());
         extent.low.store(BUCKETS_MIN, Relaxed);
         extent.high.store(BUCKETS_MIN, Relaxed);
@@ -68,7 +68,7 @@ impl Locked<'_> {
         extent.border.store(border, Relaxed);
         region.shrinking.store(shrinking != 0, Relaxed);
         let mut filled = 0;
-        for (bucket, bytes) in (self.base()..).zip(buckets) {
+        for (bucket, bytes) in self.buckets(high).zip(buckets) {
             filled += self.bucket(bucket).load(bytes, end)?;
         }
         region.items.store(filled, Relaxed);

@@ -143,7 +143,7 @@ impl Locked<'_> {
         let shrinking = region.shrinking.load(Relaxed);
         let (bucket, border) = if shrinking { before.above() } else { before.below() };
         let mut journal = Journal { writes: Some(Vec::with_capacity(2 * SLOTS)) };
-        let (taken, count) = self.take_all(self.base() + bucket, hashes, &mut journal);
+        let (taken, count) = self.take_all(self.at(bucket), hashes, &mut journal);
         extent.border.store(border, Relaxed);
         let place = |&(hash, at): &_| self.place(hash, at, hashes, &mut journal);
         if !taken[..count].iter().all(place) {
@@ -198,7 +198,8 @@ impl Locked<'_> {
     fn give_back(&self, bucket: usize, low: u32) {
         let (end, page) = (bucket + 1, BUCKETS_MIN as usize);
         if end.is_multiple_of(page) && end - page >= low as usize {
-            self.index.buckets.release(self.base() + end - page, self.base() + end);
+            let start = self.at(end - page);
+            self.index.buckets.release(start, start + page);
         }
     }
 
