@@ -32,8 +32,9 @@ pub trait Pin: Send + 'static {
     fn move_to(&mut self, _offset: usize) {}
 }
 
-/// An item as a reader sees it: one consistent version of key, value and attributes.
-pub trait Item {
+/// An item as a reader sees it: one consistent version of key, value and attributes. It is a
+/// handle, whose copy is another handle on the same version.
+pub trait Item: Clone {
     /// What [`Item::pin`] hands out.
     type Pin: Pin;
 

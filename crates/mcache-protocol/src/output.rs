@@ -48,17 +48,17 @@ impl<P: Pin> Output<P> {
     /// Appends an item's value: copied if small, held by reference if large. Returns `false`, and
     /// appends nothing, if it can't be held and is too large to be copied for a reader who may
     /// never read: then it is to be told as a miss.
-    #[inline(always)] // the item stays where it is
+    #[inline(always)] // with copies where it is called out of line, so that none is needed here
     #[must_use]
     pub fn push_value<I: Item<Pin = P>>(&mut self, item: &I) -> bool {
         let len = item.value_len();
         if len > VALUE_COPIED_MAX {
-            return self.push_large(item);
+            return self.push_large(&item.clone());
         }
         let run = item.value_at(0);
         self.bytes.extend_from_slice(run);
         if run.len() < len {
-            self.push_from(item, run.len());
+            self.push_from(&item.clone(), run.len());
         }
         true
     }

@@ -309,7 +309,7 @@ fn the_first_byte_decides_once() {
 }
 
 /// An item of the flags 7 and the cas unique 42.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Fixture(&'static [u8]);
 
 struct FixturePin(&'static [u8]);

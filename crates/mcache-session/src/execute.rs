@@ -102,7 +102,7 @@ pub(crate) fn fetch<'c, E: StorageEngine>(
         context.prefixes.note(key.bytes, Asked::Get(found.is_ok()));
     }
     if context.events.wanted.meet(Kinds::FETCHERS) {
-        context.events.fetched(key.bytes, &found);
+        context.events.fetched(key.bytes, &found.clone());
     }
     found
 }

@@ -40,7 +40,7 @@ impl<'b> Lookahead<'b> {
         rest: &'b [u8],
         at: usize,
         requests: usize,
-        access: &mut A,
+        access: &A,
     ) {
         if self.next == self.len && at >= self.until {
             self.look_again(codec, rest, at, requests, access);
@@ -53,17 +53,18 @@ impl<'b> Lookahead<'b> {
         rest: &'b [u8],
         at: usize,
         requests: usize,
-        access: &mut A,
+        access: &A,
     ) {
-        self.len = codec.ahead(rest, requests, &mut self.seen);
+        let count = codec.ahead(rest, requests, &mut self.seen);
         (self.next, self.at, self.until) = (0, at, at + 1);
-        for (key, seen) in self.keys.iter_mut().zip(&self.seen[..self.len]) {
-            *key = access.key(seen.key);
-        }
-        // A lone request gains nothing: what it reads is asked for at once.
-        if self.len > 1 {
-            access.prefetch(&mut self.keys[..self.len]);
-        }
+        self.len = match &self.seen[..count] {
+            // A lone request gains nothing: what it reads is asked for at once.
+            [seen] => {
+                self.keys[0] = access.key(seen.key);
+                1
+            }
+            seen => access.look_ahead(seen.iter().map(|seen| seen.key), &mut self.keys),
+        };
     }
 
     /// The request at `at`, if it is the next that was looked ahead at and was told whole. Who

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::groups::TooManyGroups;
+use mcache_base::limits::REQUESTS_AHEAD;
 use mcache_base::operation::{
     Count, Counted, Delete, Deleted, Fetch, Hit, Miss, Refusal, Store, Stored,
 };
@@ -135,9 +136,13 @@ pub trait Access: Send + 'static {
     /// keeps memory from being used again.
     fn rest(&mut self) {}
 
-    /// Brings what the operations on these keys will read nearer, and notes in the keys where it
-    /// is expected.
-    fn prefetch(&mut self, _keys: &mut [Key<'_>]) {}
+    /// Hashes the keys of the next operations into `keys`, until there are no more of either,
+    /// brings what the operations will read nearer, and may note in the keys where it is expected.
+    /// At most [`REQUESTS_AHEAD`]. Returns how many.
+    fn look_ahead<'k>(&self, bytes: impl Iterator<Item = &'k [u8]>, keys: &mut [Key<'k>]) -> usize {
+        let hashed = bytes.zip(keys).map(|(bytes, key)| *key = self.key(bytes));
+        hashed.take(REQUESTS_AHEAD).count()
+    }
 
     /// Looks an item up.
     fn fetch(&mut self, key: Key<'_>, fetch: &Fetch, now: Now)

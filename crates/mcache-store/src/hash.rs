@@ -27,9 +27,14 @@ impl KeyHasher {
     }
 
     /// The key with its hash.
-    #[inline]
+    #[inline(always)] // so that only a number comes back from a call
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
-        Key { bytes, hash: self.0.hash(bytes), hint: 0 }
+        Key { bytes, hash: self.hash(bytes), hint: 0 }
+    }
+
+    #[inline(never)]
+    fn hash(&self, bytes: &[u8]) -> u64 {
+        self.0.hash(bytes)
     }
 }
 

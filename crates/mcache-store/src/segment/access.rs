@@ -258,7 +258,7 @@ impl Access for SegmentAccess {
     type Item<'a> = SegmentItem<'a>;
     type Reservation = Arriving;
 
-    #[inline]
+    #[inline(always)] // as `KeyHasher::key`
     fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
         self.engine.hasher.key(bytes)
     }
@@ -267,21 +267,23 @@ impl Access for SegmentAccess {
         self.member.rest();
     }
 
-    fn prefetch(&mut self, keys: &mut [Key<'_>]) {
+    fn look_ahead<'k>(&self, bytes: impl Iterator<Item = &'k [u8]>, keys: &mut [Key<'k>]) -> usize {
         let engine = &*self.engine;
-        for keys in keys.chunks_mut(REQUESTS_AHEAD) {
-            let mut buckets = [[0; 2]; REQUESTS_AHEAD];
-            for (key, buckets) in keys.iter().zip(&mut buckets) {
-                *buckets = engine.index.prefetch(key.hash);
-            }
-            for (key, &buckets) in keys.iter_mut().zip(&buckets) {
-                key.hint = 0;
-                if let Some((place, location)) = engine.index.guess(key.hash, buckets) {
-                    key.hint = place.hint();
-                    engine.arena.prefetch(location);
-                }
+        let mut buckets = [[0; 2]; REQUESTS_AHEAD];
+        let mut count = 0;
+        for ((bytes, key), buckets) in bytes.zip(keys.iter_mut()).zip(&mut buckets) {
+            // Each bucket is on its way while the next key is hashed.
+            *key = self.key(bytes);
+            *buckets = engine.index.prefetch(key.hash);
+            count += 1;
+        }
+        for (key, &buckets) in keys[..count].iter_mut().zip(&buckets) {
+            if let Some((place, location)) = engine.index.guess(key.hash, buckets) {
+                key.hint = place.hint();
+                engine.arena.prefetch(location);
             }
         }
+        count
     }
 
     #[inline(always)] // most fetches are plain, which is known where they are made

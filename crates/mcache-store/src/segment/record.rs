@@ -414,8 +414,9 @@ impl<'m> Record<'m> {
         self.memory.u64(self.at + self.key - flags - size_of::<u64>())
     }
 
+    /// Takes a copy: a record that nobody points to stays in the processor's registers.
     #[inline(never)] // what is asked often is known without it
-    fn layout(&self) -> Layout {
+    fn layout(self) -> Layout {
         Layout::of(self.at, self.word, self.extra())
     }
 
