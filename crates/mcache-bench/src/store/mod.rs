@@ -1,5 +1,5 @@
-//! The engines alone: nanoseconds and instructions of a get and a set, by one thread and by two,
-//! over uniform keys and on a single hot one. 24-byte keys, 100-byte values, all in the cache.
+//! The engines alone: nanoseconds and instructions of a get, a set (without and with looking ahead)
+//! and nine gets and a set, by one thread and by two, over uniform keys and on a single hot one. 24-byte keys, 100-byte values, all in the cache.
 //!
 //! "Gain" is what two threads do in the time of one: 2 is no hindrance at all. `hash` touches
 //! nothing shared: what it gains is all that the machine has to give. The machine may be
@@ -30,12 +30,15 @@ struct Case {
     keys: Keys,
 }
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 8] = [
     Case { operation: Operation::Hash, keys: Keys::Uniform },
     Case { operation: Operation::Get, keys: Keys::Uniform },
     Case { operation: Operation::Get, keys: Keys::Hot },
     Case { operation: Operation::Set, keys: Keys::Uniform },
     Case { operation: Operation::Set, keys: Keys::Hot },
+    Case { operation: Operation::SetAhead, keys: Keys::Uniform },
+    Case { operation: Operation::Mixed, keys: Keys::Uniform },
+    Case { operation: Operation::Mixed, keys: Keys::Hot },
 ];
 
 /// Rounds of a case that follow each other.

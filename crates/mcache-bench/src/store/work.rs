@@ -4,8 +4,9 @@ use std::hint::{black_box, spin_loop};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use mcache_base::limits::REQUESTS_AHEAD;
 use mcache_base::operation::{Fetch, Store};
-use mcache_base::{Item, Now};
+use mcache_base::{Item, Key, Now};
 use mcache_store::{Access, StorageEngine};
 
 use crate::clock::{Passed, Reading};
@@ -19,7 +20,7 @@ const VALUE_LEN: usize = 100;
 const TURN: usize = 64;
 
 /// Keys that are chosen ahead of the work, so that choosing costs little.
-const CHOSEN: usize = 1 << 14;
+const CHOSEN: usize = 800 * REQUESTS_AHEAD;
 
 /// The moment at which everything happens.
 pub const NOW: Now = Now { clock_ms: 1_000_000, unix: 1_800_000_000 };
@@ -34,6 +35,11 @@ pub enum Operation {
     Get,
     /// Overwrites an item.
     Set,
+    /// Overwrites an item, as [`Self::Set`], having looked ahead at the keys of a turn as a session
+    /// does that finds several requests.
+    SetAhead,
+    /// Nine gets and a set.
+    Mixed,
     /// Hashes the key and no more: what the machine itself gives to a second thread.
     Hash,
 }
@@ -53,6 +59,8 @@ impl Operation {
         match self {
             Self::Get => "get",
             Self::Set => "set",
+            Self::SetAhead => "set-ahead",
+            Self::Mixed => "mixed",
             Self::Hash => "hash",
         }
     }
@@ -129,23 +137,19 @@ impl Work {
         keys: &[KeyBytes],
         operations: usize,
     ) {
-        let mut buffer = [0; VALUE_LEN];
         for (number, bytes) in keys.iter().cycle().take(operations).enumerate() {
-            let key = access.key(bytes);
             match operation {
-                Operation::Get => {
-                    let hit = access.fetch(key, &Fetch::default(), NOW);
-                    if let Ok(hit) = hit {
-                        let value = hit.item.value_at(0);
-                        buffer[..value.len()].copy_from_slice(value);
-                    }
-                    black_box(&buffer);
+                Operation::SetAhead if number % REQUESTS_AHEAD == 0 => {
+                    let from = number % keys.len();
+                    let count = REQUESTS_AHEAD.min(operations - number);
+                    self.set_ahead(access, &keys[from..keys.len().min(from + count)]);
                 }
-                Operation::Set => {
-                    black_box(access.store(key, &Store::default(), &self.value, NOW));
-                }
+                Operation::SetAhead => {}
+                Operation::Get => get(access, bytes),
+                Operation::Mixed if number % 10 < 9 => get(access, bytes),
+                Operation::Set | Operation::Mixed => self.set(access, access.key(bytes)),
                 Operation::Hash => {
-                    black_box(key);
+                    black_box(access.key(bytes));
                 }
             }
             if number % TURN == TURN - 1 {
@@ -154,6 +158,25 @@ impl Work {
         }
         access.rest();
     }
+
+    fn set<A: Access>(&self, access: &mut A, key: Key<'_>) {
+        black_box(access.store(key, &Store::default(), &self.value, NOW));
+    }
+
+    fn set_ahead<A: Access>(&self, access: &mut A, keys: &[KeyBytes]) {
+        let mut ahead = [Key { bytes: &[], hash: 0, hint: 0 }; REQUESTS_AHEAD];
+        let count = access.look_ahead(keys.iter().map(|key| &key[..]), &mut ahead);
+        ahead[..count].iter().for_each(|&key| self.set(access, key));
+    }
+}
+
+fn get<A: Access>(access: &mut A, bytes: &[u8]) {
+    let mut buffer = [0; VALUE_LEN];
+    if let Ok(hit) = access.fetch(access.key(bytes), &Fetch::default(), NOW) {
+        let value = hit.item.value_at(0);
+        buffer[..value.len()].copy_from_slice(value);
+    }
+    black_box(&buffer);
 }
 
 /// Runs a thread on each of these processors, side by side, for some rounds of so many operations.
