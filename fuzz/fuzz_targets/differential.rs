@@ -7,6 +7,7 @@ mod common;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
+use mcache_conformance::frame::frame;
 use mcache_conformance::{Connection, memory_houses};
 
 const KEYS: [&str; 3] = ["a", "b", "cc"];
@@ -168,19 +169,14 @@ fn meta(connection: &mut dyn Connection, operation: &Operation) -> Outcome {
 }
 
 /// Asks in binary: the status and the body of the answer.
-fn frame(
+fn ask_frame(
     connection: &mut dyn Connection,
     opcode: u8,
     extras: &[u8],
     key: &str,
     value: &[u8],
 ) -> (u8, Vec<u8>) {
-    let body_len = (extras.len() + key.len() + value.len()) as u32;
-    let mut frame = vec![0x80, opcode, 0, key.len() as u8, extras.len() as u8, 0, 0, 0];
-    frame.extend(body_len.to_be_bytes());
-    frame.extend([0; 12]);
-    frame.extend([extras, key.as_bytes(), value].concat());
-    let answer = ask(connection, &frame);
+    let answer = ask(connection, &frame(opcode, extras, key.as_bytes(), value));
     (answer[7], answer[24..].to_vec())
 }
 
@@ -189,7 +185,7 @@ fn binary(connection: &mut dyn Connection, operation: &Operation) -> Outcome {
         let opcode = MODES[usize::from(mode) % MODES.len()].2;
         let extras = [flags.to_be_bytes(), [0; 4]].concat();
         let extras = if opcode > 0x03 { &[][..] } else { &extras };
-        Outcome::Done(frame(connection, opcode, extras, name, value).0 == 0)
+        Outcome::Done(ask_frame(connection, opcode, extras, name, value).0 == 0)
     };
     match operation {
         Operation::Store { mode, key: name, flags, value } => {
@@ -199,12 +195,12 @@ fn binary(connection: &mut dyn Connection, operation: &Operation) -> Outcome {
             store(connection, 0, key(*name), 0, number.to_string().as_bytes())
         }
         Operation::Delete { key: name } => {
-            Outcome::Done(frame(connection, 0x04, &[], key(*name), &[]).0 == 0)
+            Outcome::Done(ask_frame(connection, 0x04, &[], key(*name), &[]).0 == 0)
         }
         Operation::Count { down, key: name, delta } => {
             let opcode = if *down { 0x06 } else { 0x05 };
             let extras = [&delta.to_be_bytes()[..], &[0; 8], &[0xff; 4]].concat();
-            match frame(connection, opcode, &extras, key(*name), &[]) {
+            match ask_frame(connection, opcode, &extras, key(*name), &[]) {
                 (0, body) => {
                     Outcome::Counted(u64::from_be_bytes(body.try_into().expect("8 bytes")))
                 }
@@ -212,13 +208,13 @@ fn binary(connection: &mut dyn Connection, operation: &Operation) -> Outcome {
                 _ => Outcome::NotNumeric,
             }
         }
-        Operation::Get { key: name } => match frame(connection, 0x00, &[], key(*name), &[]) {
+        Operation::Get { key: name } => match ask_frame(connection, 0x00, &[], key(*name), &[]) {
             (0, body) => {
                 let (flags, value) = body.split_first_chunk().expect("the flags come first");
                 Outcome::Hit(u32::from_be_bytes(*flags), value.to_vec())
             }
             _ => Outcome::Done(false),
         },
-        Operation::Flush => Outcome::Done(frame(connection, 0x08, &[], "", &[]).0 == 0),
+        Operation::Flush => Outcome::Done(ask_frame(connection, 0x08, &[], "", &[]).0 == 0),
     }
 }

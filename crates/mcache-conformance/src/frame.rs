@@ -1,6 +1,23 @@
-//! Frames of the binary protocol, written as words: `set opaque=7 u32=0 u32=60 key=a value=abc`.
+//! Frames of the binary protocol: of bytes, and written as words, `set opaque=7 u32=0 u32=60 key=a`.
 
 use crate::pattern::Pattern;
+
+/// A request, without opaque and cas unique.
+pub fn frame(opcode: u8, extras: &[u8], key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut frame = vec![Magic::Request as u8, opcode];
+    frame.extend((key.len() as u16).to_be_bytes());
+    frame.extend([extras.len() as u8, 0, 0, 0]);
+    frame.extend(((extras.len() + key.len() + value.len()) as u32).to_be_bytes());
+    frame.extend([0; 12]);
+    [&frame, extras, key, value].concat()
+}
+
+/// An answer without key and extras.
+pub fn answer(opcode: u8, status: u8, value: &[u8]) -> Vec<u8> {
+    let mut answer = frame(opcode, &[], &[], value);
+    (answer[0], answer[7]) = (Magic::Response as u8, status);
+    answer
+}
 
 /// Which way a frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

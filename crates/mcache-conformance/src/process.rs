@@ -312,6 +312,18 @@ struct Stream {
     received: Receiver<Vec<u8>>,
 }
 
+/// Waits until something is there. Panics if it does not come: for tests.
+pub fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(begin.elapsed() < PATIENCE, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// What a connection's reading thread has told since it was asked last.
 pub(crate) fn heard(received: &Receiver<Vec<u8>>, patience: Duration) -> Received {
     match received.recv_timeout(patience) {

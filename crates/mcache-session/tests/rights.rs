@@ -6,6 +6,7 @@ use mcache_base::limits::{OUTPUT_HIGH_WATER, REQUEST_BUFFERED_MAX};
 use mcache_base::operation::StoreMode;
 use mcache_base::{ClassCounters, Counters, Now};
 use mcache_conformance::Quiet;
+use mcache_conformance::frame::frame;
 use mcache_protocol::verbs::{Operation, Shape, VERBS, Verb};
 use mcache_protocol::{Output, Protocols, Rights};
 use mcache_session::{Authentication, Context, Events, Grant, Next, Prefixes, Session};
@@ -152,15 +153,6 @@ fn text(verb: &Verb, key: &str) -> (String, Option<String>) {
         Shape::Exptime | Shape::WordsNoreply => both(""),
         Shape::MetaBare | Shape::Bare | Shape::Words => (line("", false), None),
     }
-}
-
-fn frame(opcode: u8, extras: &[u8], key: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0x80, opcode];
-    frame.extend((key.len() as u16).to_be_bytes());
-    frame.extend([extras.len() as u8, 0, 0, 0]);
-    frame.extend(((extras.len() + key.len() + value.len()) as u32).to_be_bytes());
-    frame.extend([0; 12]);
-    [&frame, extras, key, value].concat()
 }
 
 /// The command in binary. A new operation needs a line here.

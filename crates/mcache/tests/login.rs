@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
+use mcache_conformance::frame::{answer, frame};
 use mcache_conformance::{Program, Serving, Transport};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -96,23 +97,6 @@ fn text_is_served_after_a_login() {
         rude.0.write_all(&[b'a'; 3000]).unwrap();
         assert!(rude.is_closed(), "an endless line before the login");
     }
-}
-
-/// A frame of the binary protocol.
-fn frame(opcode: u8, extras: &[u8], key: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0x80, opcode];
-    frame.extend((key.len() as u16).to_be_bytes());
-    frame.extend([extras.len() as u8, 0, 0, 0]);
-    frame.extend(((extras.len() + key.len() + value.len()) as u32).to_be_bytes());
-    frame.extend([0; 12]);
-    [&frame, extras, key, value].concat()
-}
-
-/// An answer without key and extras.
-fn answer(opcode: u8, status: u8, value: &[u8]) -> Vec<u8> {
-    let mut answer = vec![0x81, opcode, 0, 0, 0, 0, 0, status, 0, 0, 0, value.len() as u8];
-    answer.extend([0; 12]);
-    [&answer, value].concat()
 }
 
 /// CVE-2013-7239: after a login that failed the next request counted as logged in.

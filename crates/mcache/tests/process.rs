@@ -7,12 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
+use mcache_conformance::wait_for;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A directory that is removed when the test ends.
 struct Directory(PathBuf);
@@ -58,17 +56,6 @@ struct Background(String);
 impl Drop for Background {
     fn drop(&mut self) {
         let _ = Command::new("kill").args(["-KILL", &self.0]).stderr(Stdio::null()).status();
-    }
-}
-
-fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = found() {
-            return found;
-        }
-        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

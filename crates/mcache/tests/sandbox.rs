@@ -10,9 +10,9 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mcache_conformance::tls;
+use mcache_conformance::{tls, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use rustls::{ClientConnection, StreamOwned};
@@ -21,17 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Whom the server becomes, if it can; everybody's files are open to it here.
 const NOBODY: u32 = 65_534;
-
-fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = found() {
-            return found;
-        }
-        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 /// A directory for a server, removed when the test ends.
 struct Place(PathBuf);

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use mcache_conformance::frame::{answer, frame};
 use mcache_conformance::{Program, Serving, Transport, tls};
 use rustls::{ALL_VERSIONS, StreamOwned};
 
@@ -107,23 +108,6 @@ impl Client {
         let line = report.lines().find_map(|line| line.strip_prefix(&format!("STAT {name} ")));
         line.unwrap().parse().unwrap()
     }
-}
-
-/// A frame of the binary protocol.
-fn frame(opcode: u8, extras: &[u8], key: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0x80, opcode];
-    frame.extend((key.len() as u16).to_be_bytes());
-    frame.extend([extras.len() as u8, 0, 0, 0]);
-    frame.extend(((extras.len() + key.len() + value.len()) as u32).to_be_bytes());
-    frame.extend([0; 12]);
-    [&frame, extras, key, value].concat()
-}
-
-/// An answer without key and extras.
-fn answer(opcode: u8, status: u8, value: &[u8]) -> Vec<u8> {
-    let mut answer = vec![0x81, opcode, 0, 0, 0, 0, 0, status, 0, 0, 0, value.len() as u8];
-    answer.extend([0; 12]);
-    [&answer, value].concat()
 }
 
 #[test]
