@@ -113,6 +113,25 @@ fn what_io_uring_received_ahead_is_counted_and_no_more_than_a_buffer_while_memor
 }
 
 #[test]
+fn what_fills_several_buffers_again_and_again_stays_in_the_socket_until_it_is_little() {
+    let Some(mut driver) = uring(Sizes { buffers: 8, buffer_len: 16, ..Sizes::default() }) else {
+        return;
+    };
+    let (id, mut peer) = connect_one(&mut driver);
+    let mut sent_ahead = |len: usize| {
+        peer.write_all(&vec![b'x'; len]).unwrap();
+        wait_received(&mut driver, id);
+        let ahead = driver.received_ahead(id);
+        assert_eq!(driver.receive(id, &mut [0; 100]), Received::Bytes(len));
+        // What is changed by it is changed before more comes.
+        (0..3).for_each(|_| driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap());
+        ahead
+    };
+    let ahead = [40, 40, 40, 10, 40, 40, 40, 40, 40, 33, 10, 10, 40].map(&mut sent_ahead);
+    assert_eq!(ahead, [40, 40, 40, 10, 40, 40, 40, 40, 0, 0, 0, 10, 40]);
+}
+
+#[test]
 fn what_io_uring_receives_of_a_flood_stays_in_bounds() {
     let sizes = Sizes::default();
     let once = usize::from(LENT_BUFFERS_FIRST) * sizes.buffer_len;

@@ -81,6 +81,11 @@ impl Buffers {
         usize::from(count) * size_of::<BufRingEntry>() + usize::from(buffer) * (len + STAGGER)
     }
 
+    /// Bytes of each.
+    pub(super) fn buffer_len(&self) -> usize {
+        self.len
+    }
+
     /// What a receive into one of them is told: no place, and how much each takes.
     pub(super) fn any(&self) -> (*mut u8, u32) {
         (ptr::null_mut(), self.len as u32)

@@ -142,7 +142,7 @@ impl<O: Outgoing> UringDriver<O> {
             return;
         }
         let socket = Fd(socket.as_raw_fd());
-        if slot.expects_much || slot.floods {
+        if slot.leaves_in_socket() {
             let entry = opcode::PollAdd::new(socket, libc::POLLIN as u32).build();
             self.ring.push_plain(entry.user_data(RECEIVE | connection.0 as u64));
             slot.receiving = Receiving::Polled;
@@ -287,6 +287,15 @@ impl<O: Outgoing> UringDriver<O> {
         self.ring.push_plain(opcode::AsyncCancel::new(mark).build().user_data(CANCEL));
     }
 
+    /// Has the kernel receive no more for a connection into buffers.
+    fn stop_receiving(&mut self, connection: ConnectionId) {
+        let Some(slot) = self.slots.get_mut(connection.0) else { return };
+        if slot.receiving == Receiving::On {
+            slot.receiving = Receiving::Stopping;
+            self.cancel(RECEIVE | connection.0 as u64);
+        }
+    }
+
     /// Takes back the buffers of those that did not take what is in them, and stops receiving for
     /// those that let too much come together.
     fn collect_buffers(&mut self) {
@@ -303,10 +312,7 @@ impl<O: Outgoing> UringDriver<O> {
                 continue;
             }
             slot.floods = !self.saves;
-            if slot.receiving == Receiving::On {
-                slot.receiving = Receiving::Stopping;
-                self.cancel(RECEIVE | connection.0 as u64);
-            }
+            self.stop_receiving(connection);
         }
         self.filled = filled;
         if !self.starved.is_empty() {
@@ -379,10 +385,15 @@ impl<O: Outgoing> Driver<O> for UringDriver<O> {
         let mut count = taken + taken_behind;
         if slot.readable && slot.receiving == Receiving::Off && place.len() + behind.len() > 0 {
             // All that the kernel received was taken, and it does not receive meanwhile.
-            count += slot.receive_directly(place, behind);
+            count += slot.receive_directly(place, behind, self.buffers.buffer_len());
+        } else {
+            slot.note_taken(count, self.buffers.buffer_len());
         }
-        let (ended, is_empty) = (slot.ended, slot.inbox.is_empty());
-        if is_empty && !slot.readable {
+        let (ended, is_empty, readable) = (slot.ended, slot.inbox.is_empty(), slot.readable);
+        if slot.leaves_in_socket() {
+            self.stop_receiving(connection);
+        }
+        if is_empty && !readable {
             self.receive_on(connection);
         }
         match count {
@@ -419,9 +430,8 @@ impl<O: Outgoing> Driver<O> for UringDriver<O> {
     fn expect_much(&mut self, connection: ConnectionId, much: bool) {
         let Some(slot) = self.slots.get_mut(connection.0) else { return };
         slot.expects_much = much;
-        if much && slot.receiving == Receiving::On {
-            slot.receiving = Receiving::Stopping;
-            self.cancel(RECEIVE | connection.0 as u64);
+        if much {
+            self.stop_receiving(connection);
         }
     }
 

@@ -8,6 +8,10 @@ use rustix::net::{RecvFlags, recv};
 use super::buffers::Inbox;
 use crate::epoll::receive_both;
 
+/// Receives in a row that filled several buffers, after which a connection has none: to receive its
+/// bytes where they are wanted costs a call of its own, but less than several receives and a copy.
+const BULKS_MIN: u8 = 4;
+
 /// One connection. Without a socket the slot is free.
 pub(super) struct Slot {
     pub(super) socket: Option<OwnedFd>,
@@ -18,6 +22,8 @@ pub(super) struct Slot {
     /// More came than was taken, again: what is still to come stays in the socket as well, until
     /// the socket is empty.
     pub(super) floods: bool,
+    /// So many times in a row what arrived at once filled several buffers.
+    bulks: u8,
     /// Bytes may be in the socket, for which the kernel does not wait.
     pub(super) readable: bool,
     /// The place of the send under way.
@@ -44,9 +50,29 @@ pub(super) enum Receiving {
 }
 
 impl Slot {
+    /// Whether bytes wait in the socket until somebody takes them, instead of being received into
+    /// buffers ahead.
+    pub(super) fn leaves_in_socket(&self) -> bool {
+        self.expects_much || self.floods || self.bulks >= BULKS_MIN
+    }
+
+    /// Notes how many bytes were taken at once that had been received into buffers of this length.
+    pub(super) fn note_taken(&mut self, bytes: usize, buffer_len: usize) {
+        match bytes {
+            0 => {}
+            bytes if bytes > buffer_len => self.bulks = self.bulks.saturating_add(1),
+            _ => self.bulks = 0,
+        }
+    }
+
     /// Receives from the socket itself, into a place and, what is behind it, into a buffer;
     /// returns how many bytes.
-    pub(super) fn receive_directly(&mut self, place: &mut [u8], behind: &mut [u8]) -> usize {
+    pub(super) fn receive_directly(
+        &mut self,
+        place: &mut [u8],
+        behind: &mut [u8],
+        buffer_len: usize,
+    ) -> usize {
         let Some(socket) = &self.socket else { return 0 };
         let receive_one = |one: &mut [u8]| recv(socket, one, RecvFlags::DONTWAIT);
         loop {
@@ -59,6 +85,9 @@ impl Slot {
                 Ok(count @ 1..) => {
                     self.readable = count == place.len() + behind.len();
                     self.floods &= self.readable;
+                    if count <= buffer_len {
+                        self.bulks = 0;
+                    }
                     return count;
                 }
                 Err(Errno::INTR) => continue,
@@ -79,6 +108,7 @@ impl Default for Slot {
             inbox: Inbox::EMPTY,
             expects_much: false,
             floods: false,
+            bulks: 0,
             readable: false,
             sending: None,
             ended: false,
