@@ -7,7 +7,7 @@
 use mcache_base::limits::KEY_MAX;
 use mcache_base::number::parse_i32;
 use mcache_base::operation::Fetch;
-use memchr::memchr2;
+use memchr::{memchr2, memrchr};
 
 use crate::ahead::PlainGet;
 use crate::decoded::{Decoded, Resume};
@@ -28,10 +28,21 @@ pub(super) fn begin<'b>(
     rest: &'b [u8],
     input: &'b [u8],
 ) -> Decoded<'b> {
-    if rest.len() > KEY_MAX && Tokens::new(rest).any(|key| key.len() > KEY_MAX) {
+    if has_long_word(rest) {
         return refused(WireError::BadFormat, line);
     }
     next(state, list, input, line.text.len() - rest.len())
+}
+
+/// Whether a word is longer than a key may be. Looks at the ends of what that long a word would
+/// have to span, so at few of many short words.
+#[inline]
+fn has_long_word(mut text: &[u8]) -> bool {
+    while let Some(span) = text.get(..=KEY_MAX) {
+        let Some(space) = memrchr(b' ', span) else { return true };
+        text = text.get(space + 1..).unwrap_or_default();
+    }
+    false
 }
 
 /// Hands out the first key of a whole line that gives an exptime first.
@@ -143,5 +154,27 @@ fn line_end(text: &[u8]) -> LineEnd {
         [b'\r', b'\n', ..] => LineEnd::Here(2),
         [] | [b'\r'] => LineEnd::Unknown,
         _ => LineEnd::Absent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_word_is_found_wherever_it_stands() {
+        for before in [0, 1, 2, 249, 250, 251, 600] {
+            for len in [1, 2, 125, 249, 250, 251, 252, 502] {
+                for behind in [0, 1, 250, 300] {
+                    let fill = |len: usize| "ab  c ".repeat(len).split_off(5 * len);
+                    let word = "k".repeat(len);
+                    let text = [&fill(before), " ", &word, " ", &fill(behind)].concat();
+                    for text in [text.as_bytes(), text.trim_ascii().as_bytes(), word.as_bytes()] {
+                        let expected = Tokens::new(text).any(|it| it.len() > KEY_MAX);
+                        assert_eq!(has_long_word(text), expected, "{before} {len} {behind}");
+                    }
+                }
+            }
+        }
     }
 }
