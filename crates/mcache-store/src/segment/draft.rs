@@ -279,5 +279,5 @@ pub const FILLER_MAX: usize = INLINE_MAX * ALIGN;
 /// # Safety
 /// The `size` bytes at `at` belong to the caller alone.
 pub unsafe fn write_filler(memory: &Mapping, at: usize, size: usize) {
-    memory.u32(at).store(DEAD | ((size / ALIGN) as u32) << 8, Release);
+    memory.u32(at).store(filler((size / ALIGN) as u32), Release);
 }

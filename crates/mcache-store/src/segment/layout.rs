@@ -83,6 +83,14 @@ impl Layout {
     }
 }
 
+/// Word 0 of a filler of so many granules. Nothing else says how long it is, so where a record has
+/// marks it has a check, which every bit that flips in the number changes.
+#[inline]
+pub(super) fn filler(granules: u32) -> u32 {
+    let folded = [3, 6, 9, 12, 15].iter().fold(granules, |folded, by| folded ^ granules >> by);
+    DEAD | (folded << 24 & (FETCHED | FREQUENCY)) | granules << 8
+}
+
 #[inline]
 pub(super) fn key_len(word: u32) -> usize {
     (word & 0xff) as usize

@@ -13,7 +13,7 @@
 //!
 //! A key length of 0 makes it a fragment: length u32 at 4, CRC u32 at 8, owner's hash u64 at 12,
 //! data from 20. With an inline length as well it is a filler: a dead place of so many granules,
-//! of which word 0 says all.
+//! of which word 0 says all, with a check of it where marks stand.
 //!
 //! Published bytes never change but for the cells: word 0's marks and state, last access, expiry,
 //! and the checksum's first half (of a fragment all of it), which is inverted when the record dies:
@@ -77,7 +77,7 @@ impl<'m> Record<'m> {
         let word = memory.u32(at).load(Acquire);
         let least = match (key_len(word), inline_len(word), word & STATE) {
             (0, 0, LIVE | DEAD) => FRAGMENT_HEADER,
-            (0, _, DEAD) => ALIGN,
+            (0, granules, DEAD) if word == filler(granules as u32) => ALIGN,
             (1..=KEY_MAX, _, LIVE | DEAD) => HEADER + size_of::<u16>(),
             _ => return None,
         };
@@ -299,7 +299,7 @@ impl<'m> Record<'m> {
     /// What the checksum says, if it holds.
     fn sum(&self, base: u64) -> Option<Sum> {
         if self.is_filler() {
-            return Some(Sum::Inverted); // it has none
+            return Some(Sum::Inverted); // it has none but word 0's
         }
         let (differs, inverted) = if self.is_fragment() {
             let checksum =
@@ -656,7 +656,7 @@ mod tests {
 
     #[test]
     fn a_filler_is_dead_and_knows_its_size() {
-        let memory = Mapping::new(PAGE).unwrap();
+        let memory = Mapping::new(FILLER_MAX + PAGE).unwrap();
         for size in [ALIGN, 56, FILLER_MAX] {
             // SAFETY: the memory is this test's own; only word 0 is written.
             unsafe { write_filler(&memory, 4, size) };
@@ -667,6 +667,14 @@ mod tests {
                 (size, false, true)
             );
             assert!(filler.is_intact(7));
+            // SAFETY: the memory is this test's own.
+            let whole = || unsafe { Record::whole(&memory, 4, 4 + FILLER_MAX, 7) };
+            assert_eq!(whole().map(|filler| filler.size()), Some(size));
+            for bit in 0..u32::BITS {
+                memory.u32(4).fetch_xor(1 << bit, Relaxed);
+                assert!(whole().is_none(), "bit {bit} of a filler of {size}");
+                memory.u32(4).fetch_xor(1 << bit, Relaxed);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ const MAGIC: &[u8; 16] = b"mcache memory\r\n\x1a";
 const MAGIC_LEAST: usize = 12;
 
 /// The format that this program writes and reads. A change of anything in the file raises it.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// How often the header stands in the file: in so many pages, from the first on.
 pub const COPIES: usize = 2;
