@@ -24,6 +24,9 @@ const THREADS_MAX: usize = 16;
 /// Segments that one thread walks at least.
 const SEGMENTS_PER_THREAD: usize = 8;
 
+/// Bytes that were written since a segment was opened, at most: more than a long life of it sees.
+const AGE_MAX: u64 = 1 << 50;
+
 /// What threads found in segments.
 #[derive(Default)]
 pub struct Findings {
@@ -216,10 +219,21 @@ impl SegmentStorageEngine {
             }
         }
         queues.iter_mut().for_each(|queue| queue.sort_unstable());
-        let born = queues.iter().flatten().map(|(born, _)| *born).max();
-        self.written.store(born.unwrap_or(0), Relaxed);
+        self.set_byte_clock(queues.iter().flatten());
         let queues = queues.map(|queue| queue.into_iter().map(|(_, id)| id).collect());
         self.pool.restore(queues, segments as SegmentId, &self.arena);
+    }
+
+    /// Has the byte clock begin anew: segments keep their distances on it, of which no damage makes
+    /// one that cannot be counted with.
+    fn set_byte_clock<'q>(&self, segments: impl Iterator<Item = &'q (u64, SegmentId)> + Clone) {
+        let newest = segments.clone().map(|(born, _)| *born).max().unwrap_or(0);
+        let age = |born: u64| (newest - born).min(AGE_MAX);
+        let oldest = segments.clone().map(|(born, _)| age(*born)).max().unwrap_or(0);
+        for &(born, id) in segments {
+            self.arena.segment(id).born.store(oldest - age(born), Relaxed);
+        }
+        self.written.store(oldest, Relaxed);
     }
 }
 
