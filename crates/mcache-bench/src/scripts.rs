@@ -10,7 +10,9 @@ use mcache_conformance::Quiet;
 use mcache_protocol::{Output, Protocols};
 use mcache_session::{Authentication, Context, Events, Prefixes, Session};
 use mcache_store::eviction::POLICIES;
-use mcache_store::{EngineOptions, SegmentStorageEngine, SizeLimit, StorageEngine};
+use mcache_store::{
+    AfterReboot, Boot, EngineOptions, MemoryFile, SegmentStorageEngine, SizeLimit, StorageEngine,
+};
 
 /// The function inside which instructions are counted.
 pub const MEASURED: &str = "serve_measured";
@@ -27,21 +29,27 @@ pub struct Script {
     pub name: &'static str,
     /// Requests of a turn; for a multiget, its keys.
     requests: usize,
+    /// The items are in a memory file.
+    in_file: bool,
     /// Writes the turn's input about the keys from `first` on.
     input: fn(input: &mut Vec<u8>, first: usize, requests: usize),
 }
 
 /// Every script.
 pub const SCRIPTS: &[Script] = &[
-    Script { name: "get", requests: 1, input: gets },
-    Script { name: "get-p16", requests: 16, input: gets },
-    Script { name: "get-p128", requests: 128, input: gets },
-    Script { name: "multiget-50", requests: 50, input: multiget },
-    Script { name: "mg", requests: 1, input: meta_gets },
-    Script { name: "set", requests: 1, input: sets },
-    Script { name: "set-p128", requests: 128, input: sets },
-    Script { name: "binary-get", requests: 1, input: binary_gets },
-    Script { name: "binary-p16", requests: 16, input: binary_gets },
+    Script { name: "get", requests: 1, in_file: false, input: gets },
+    Script { name: "get-p16", requests: 16, in_file: false, input: gets },
+    Script { name: "get-p128", requests: 128, in_file: false, input: gets },
+    Script { name: "multiget-50", requests: 50, in_file: false, input: multiget },
+    Script { name: "mg", requests: 1, in_file: false, input: meta_gets },
+    Script { name: "set", requests: 1, in_file: false, input: sets },
+    Script { name: "set-p128", requests: 128, in_file: false, input: sets },
+    Script { name: "binary-get", requests: 1, in_file: false, input: binary_gets },
+    Script { name: "binary-p16", requests: 16, in_file: false, input: binary_gets },
+    Script { name: "get-file", requests: 1, in_file: true, input: gets },
+    Script { name: "get-p128-file", requests: 128, in_file: true, input: gets },
+    Script { name: "set-file", requests: 1, in_file: true, input: sets },
+    Script { name: "set-p128-file", requests: 128, in_file: true, input: sets },
 ];
 
 /// Serves a script; returns how many requests were counted. `None` if there is no such script.
@@ -53,7 +61,15 @@ pub fn serve(name: &str) -> Option<usize> {
         evict: true,
         policy: &POLICIES[0],
     };
-    let engine = Arc::new(SegmentStorageEngine::new(&options).ok()?);
+    let engine = match script.in_file {
+        false => SegmentStorageEngine::new(&options).ok()?,
+        true => {
+            let (file, boot) =
+                (MemoryFile::anonymous().ok()?, Boot { id: [1; 16], since_ms: 0, unix: 0 });
+            SegmentStorageEngine::on_file(&options, file, boot, AfterReboot::Cold).ok()?
+        }
+    };
+    let engine = Arc::new(engine);
     let mut access = engine.access();
     let mut context = Context {
         engine: &*engine,
