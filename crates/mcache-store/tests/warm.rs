@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -243,6 +243,61 @@ fn other_settings_keep_what_fits() {
 }
 
 #[test]
+fn more_memory_than_the_file_reaches_or_its_volume_has_costs_no_item() {
+    let place = Place::new();
+    fill(&place.start(&options(CAPACITY), at(0)), 500);
+    let bench = place.start(&options(1 << 50), at(0));
+    assert_eq!(recovery(&bench).cold, None);
+    assert_eq!(bench.engine.stat(Stat::limit_maxbytes), 16 << 30, "as far as it reaches");
+    assert_eq!(held(&bench, 500, at(0)), 500);
+    bench.engine.check();
+}
+
+#[test]
+fn what_was_cut_off_or_wiped_out_is_told() {
+    type Loss = fn(&File, u64);
+    let losses: [(Loss, bool); 2] = [
+        (|file, segments| file.set_len(segments + (1 << 20)).unwrap(), true),
+        (|file, _| file.write_all_at(&[0; 4096], table_begins(file)).unwrap(), false),
+    ];
+    for (lose, is_damage) in losses {
+        let place = Place::new();
+        let bench = place.start(&options(CAPACITY), at(0));
+        fill(&bench, 1_500);
+        bench.engine.maintain(at(0));
+        drop(bench);
+        lose(&place.file(), segments_begin(&place.file()));
+        let bench = place.start(&options(CAPACITY), at(0));
+        let found = recovery(&bench);
+        assert!(found.items < 1_500 && found.items_before == 1_500, "{found:?}");
+        assert_eq!(found.segments_damaged > 0, is_damage, "{found:?}");
+        held(&bench, 1_500, at(0));
+        bench.engine.check();
+        fill(&bench, 1_500);
+        bench.engine.check();
+    }
+}
+
+#[test]
+fn a_length_that_says_too_much_takes_no_memory() {
+    for stops in [false, true] {
+        let place = Place::new();
+        let bench = place.start(&options(CAPACITY), at(0));
+        fill(&bench, 500);
+        if stops {
+            bench.engine.close(at(0));
+        }
+        drop(bench);
+        let takes = || place.file().metadata().unwrap().blocks() * 512;
+        let before = takes();
+        place.file().set_len(1 << 38).unwrap();
+        let bench = place.start(&options(CAPACITY), at(0));
+        assert_eq!(held(&bench, 500, at(0)), 500);
+        assert!(takes() <= before + (1 << 20), "{} of {before}", takes());
+    }
+}
+
+#[test]
 fn a_file_has_one_server_and_is_its_owners_alone() {
     let place = Place::new();
     let first = place.start(&options(CAPACITY), at(0));
@@ -253,6 +308,10 @@ fn a_file_has_one_server_and_is_its_owners_alone() {
     fs::set_permissions(&place.0, fs::Permissions::from_mode(0o644)).unwrap();
     drop(place.start(&options(CAPACITY), at(0)));
     assert_eq!(mode(), 0o600);
+    // Only root may give it away.
+    if chown(&place.0, Some(65_534), None).is_ok() {
+        assert!(matches!(place.open(), Err(MemoryFileError::OtherOwner(65_534))));
+    }
 }
 
 #[test]
@@ -314,6 +373,10 @@ const DAMAGES: &[(&str, Damage)] = &[
             file.write_all_at(&[0; 4096], page).unwrap();
         }
     }),
+    ("bits of the table", |file, _, _, random| {
+        let table = table_begins(file);
+        (0..40).for_each(|_| flip(file, table + random.below(4096), random));
+    }),
     ("a page of the beginning", |file, _, _, random| {
         file.write_all_at(&[0; 4096], random.below(4) * 4096).unwrap();
     }),
@@ -361,17 +424,27 @@ fn a_damaged_file_gives_nothing_wrong() {
             damage(&file, segments, len, &mut random);
             drop(file);
             let Ok(_) = place.open() else { continue }; // its beginning is no longer mcache's
-            let bench = place.start(&options(CAPACITY), at(0));
+            let policy = mcache_store::eviction::policy("heat").expect("a row");
+            let bench = place.start(&EngineOptions { policy, ..options(CAPACITY) }, at(0));
             held(&bench, ITEMS, at(0));
             (0..ITEMS).step_by(3).for_each(|number| {
                 assert_eq!(bench.peek(&format!("key {number}"), at(0)), None, "{name}");
             });
             bench.engine.check();
+            // Until room has to be made.
+            (0..500).for_each(|number| drop(bench.set(&format!("new {number}"), &value(50))));
             fill(&bench, ITEMS);
             held(&bench, ITEMS, at(0));
             bench.engine.check();
         }
     }
+}
+
+/// Where the table of segments begins: at the only row of its pages that is not empty.
+fn table_begins(file: &File) -> u64 {
+    let mut page = [0; 4096];
+    let begins = |at: &u64| file.read_exact_at(&mut page, *at).is_ok() && page != [0; 4096];
+    (4 * 4096..segments_begin(file)).step_by(4096).find(begins).expect("a table")
 }
 
 /// Where segments begin: behind the header, of which the file has two copies, the first hole of

@@ -43,7 +43,7 @@ fn run(habits: Habits, arguments: Vec<OsString>) -> Result<(), Failure> {
     let options = privileges::take(&settings, lower::server_options(&settings)?)?;
     let predecessor = settings.takeover.as_deref().map_or(Ok(None), Predecessor::find)?;
     let takes_over = predecessor.is_some();
-    let memory = warm::open(&settings, predecessor.as_ref())?;
+    let memory = warm::open(&settings, engine.capacity, predecessor.as_ref())?;
     let inherited = predecessor.as_ref().map_or(&[][..], |it| &it.sockets);
     let mut listeners = Listeners::open(&options.listeners, options.backlog, inherited)
         .map_err(|error| Failure::system(format!("failed to listen on {error}")))?;

@@ -86,6 +86,9 @@ impl Ready {
             if let Some(estate) = &mut estate {
                 estate.serve(server.stopper(), file.clone()).map_err(cannot_run)?;
             }
+            // A file may reach less far than was asked for.
+            let memory = engine.stat(Stat::limit_maxbytes);
+            server.settings_report()("maxbytes", memory.to_string());
             let clock = server.clock();
             heed(&heard, &server, &engine, again(&self.settings, &self.arguments));
             server.join().map_err(cannot_run)?;

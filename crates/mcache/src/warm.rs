@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
+use mcache_base::Stat;
 use mcache_store::{
     AfterReboot, EngineOptions, MemoryFile, MemoryFileError, Recovery, SegmentStorageEngine,
+    StorageEngine,
 };
 
 use crate::clock;
@@ -17,9 +19,11 @@ use crate::options::ServerOptions;
 use crate::settings::Settings;
 use crate::takeover::Predecessor;
 
-/// Opens and locks the file that items are to live in. Changes nothing in it.
+/// Opens and locks the file that items are to live in. Changes nothing in it, and finds out whether
+/// a store of `capacity` bytes can begin with it before the server that runs is asked to stop.
 pub fn open(
     settings: &Settings,
+    capacity: u64,
     predecessor: Option<&Predecessor>,
 ) -> Result<Option<MemoryFile>, Failure> {
     let path = settings.memory_file.as_deref();
@@ -29,7 +33,8 @@ pub fn open(
         (None, None) if settings.takeover.is_some() => MemoryFile::anonymous(),
         (None, None) => return Ok(None),
     };
-    opened.map(Some).map_err(|error| about(settings, &error))
+    let is_usable = |file: MemoryFile| file.check_room(capacity).map(|()| Some(file));
+    opened.and_then(is_usable).map_err(|error| about(settings, &error))
 }
 
 /// Takes the file again that this process or the one before has used.
@@ -49,13 +54,14 @@ pub fn recover(
         "verify" => AfterReboot::Verify,
         _ => AfterReboot::Cold,
     };
-    let began = Instant::now();
+    let (began, wanted) = (Instant::now(), engine.capacity);
     let engine = SegmentStorageEngine::on_file(engine, file, clock::boot(), after_reboot)
         .map_err(|error| about(settings, &error))?;
     options.recovery_us = began.elapsed().as_micros() as u64;
     if let Some(recovery) = engine.recovery() {
         options.clock_origin_ms = Some(recovery.clock_origin_ms);
         report(settings, &recovery, options.recovery_us);
+        complain(settings, &recovery, engine.stat(Stat::limit_maxbytes), wanted);
     }
     Ok(engine)
 }
@@ -87,8 +93,8 @@ fn about(settings: &Settings, error: &MemoryFileError) -> Failure {
 }
 
 fn report(settings: &Settings, recovery: &Recovery, us: u64) {
-    let &Recovery { cold, was_stopped, items, bytes, segments_damaged, items_dropped, .. } =
-        recovery;
+    let &Recovery { cold, was_stopped, items, items_before, bytes, .. } = recovery;
+    let &Recovery { segments_damaged, items_dropped, .. } = recovery;
     let file = place(settings);
     if let Some(cold) = cold {
         tracing::info!(%file, why = cold.why(), "the memory file has no items");
@@ -97,7 +103,19 @@ fn report(settings: &Settings, recovery: &Recovery, us: u64) {
     let ended = if was_stopped { "stopped" } else { "killed" };
     let index = if recovery.index_was_saved { "saved" } else { "made anew" };
     tracing::info!(
-        %file, items, bytes, ms = us / 1000, ended, index, segments_damaged, items_dropped,
-        "items are back"
+        %file, items, items_before, bytes, ms = us / 1000, ended, index, segments_damaged,
+        items_dropped, "items are back"
     );
+}
+
+/// Says what of the memory limit cannot be had.
+fn complain(settings: &Settings, recovery: &Recovery, memory: u64, wanted: u64) {
+    let file = place(settings);
+    if memory < wanted {
+        tracing::warn!(%file, memory, wanted, "the memory file reaches no further: begin anew for more");
+    }
+    if recovery.bytes_lacking > 0 {
+        let lacking = recovery.bytes_lacking;
+        tracing::warn!(%file, lacking, "the memory file's volume has no room for all of the memory");
+    }
 }

@@ -172,7 +172,7 @@ fn other_settings_are_those_of_the_next() {
     let mut before = place.start(&format!("{common} -m 64 -s socket -p {one}"));
     store(&place);
     let next = format!("{common} -m 32 --eviction lru --io epoll -p {one} -l 127.0.0.1:{two}");
-    let _after = place.start(&next);
+    let mut after = place.start(&next);
     assert!(end_of(&mut before).success());
     for port in ports {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
@@ -181,6 +181,12 @@ fn other_settings_are_those_of_the_next() {
         assert_eq!(connection.stat(" settings", "maxbytes"), (32 << 20).to_string());
     }
     assert!(!place.0.join("socket").exists(), "it is not among the next one's");
+    // More than the memory of the first one reaches.
+    let _last = place.start(&format!("{common} -m 20000 -s socket"));
+    assert!(end_of(&mut after).success());
+    let mut connection = place.connect();
+    assert_eq!(connection.get("k").as_deref(), Some(&b"value"[..]));
+    assert_eq!(connection.stat(" settings", "maxbytes"), (16_u64 << 30).to_string());
 }
 
 /// What a process says on stderr that cannot take over.

@@ -47,9 +47,6 @@ const FRAGMENT_MIN: usize = 256;
 /// Cache lines of a record that are brought nearer ahead of its use.
 const LINES_AHEAD: usize = 3;
 
-/// The byte clock of a segment that another process left: more than anybody writes.
-const BORN_MAX: u64 = 1 << 60;
-
 /// What freed memory is filled with in debug builds.
 pub const POISON: u8 = 0xdb;
 
@@ -129,31 +126,42 @@ impl Geometry {
         let wanted = (capacity / SEGMENTS_AIM).clamp(SEGMENT_SIZE_MIN, SEGMENT_SIZE_MAX);
         let segment_shift = wanted.ilog2();
         let reserve = (capacity.saturating_mul(2)).max(RESERVE_MIN).next_power_of_two();
-        // Locations have 32 bits, and a record is aligned at least to its header's cells.
-        let granule_shift = reserve.ilog2().saturating_sub(32).max(ALIGN.ilog2());
         let segments = (reserve >> segment_shift) as usize;
-        Self { segment_shift, granule_shift, segments }
+        Self { segment_shift, granule_shift: granule_of(reserve), segments }
     }
 
-    /// Whether an arena can be cut like this: what a file says may be anything.
+    /// Whether [`Self::of`] cuts an arena like this: what a file says may be anything.
     pub fn is_sound(self) -> bool {
+        let Self { segment_shift, granule_shift, segments } = self;
         let shifts = SEGMENT_SIZE_MIN.ilog2()..=SEGMENT_SIZE_MAX.ilog2();
-        shifts.contains(&self.segment_shift)
-            && (ALIGN.ilog2()..self.segment_shift).contains(&self.granule_shift)
-            && self.segments.is_power_of_two()
-            && self.segments <= 1 << (u32::BITS + self.granule_shift - self.segment_shift)
+        if !shifts.contains(&segment_shift) || !segments.is_power_of_two() {
+            return false;
+        }
+        let len = u64::try_from(segments).ok().and_then(|count| count.checked_shl(segment_shift));
+        len.is_some_and(|len| {
+            len >> segment_shift == segments as u64
+                && len >= RESERVE_MIN
+                && (len == RESERVE_MIN || segment_shift == SEGMENT_SIZE_MAX.ilog2())
+                && granule_shift == granule_of(len)
+        })
     }
 
-    /// Whether a store of `capacity` bytes can work in an arena that is cut like this.
+    /// Whether a store of `capacity` bytes can work in an arena that is cut like this; it reaches
+    /// [`Self::len`] bytes at most.
     pub fn suits(self, capacity: u64) -> bool {
-        let segment = 1 << self.segment_shift;
-        self.len() as u64 >= capacity && capacity / segment >= SEGMENTS_FEW
+        capacity >> self.segment_shift >= SEGMENTS_FEW
     }
 
     /// Bytes of all segments.
     pub fn len(self) -> usize {
         self.segments << self.segment_shift
     }
+}
+
+/// The granule's bytes, as a power of two, of an arena of so many bytes: locations have 32 bits,
+/// and a record is aligned at least to its header's cells.
+fn granule_of(reserve: u64) -> u32 {
+    reserve.ilog2().saturating_sub(u32::BITS).max(ALIGN.ilog2())
 }
 
 impl Arena {
@@ -208,7 +216,6 @@ impl Arena {
         segment.expires_ms.store(u64::MAX, Relaxed);
         segment.opened_ms.fetch_min(clock_ms, Relaxed);
         segment.queue.fetch_min(QUEUES as u32 - 1, Relaxed);
-        segment.born.fetch_min(BORN_MAX, Relaxed);
     }
 
     /// The memory.

@@ -7,10 +7,10 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, MemfdFlags, flock, fstatvfs, memfd_create};
+use rustix::fs::{FlockOperation, MemfdFlags, SeekFrom, flock, fstatvfs, memfd_create, seek};
 use rustix::io::Errno;
 
-use super::super::arena::{Arena, Geometry};
+use super::super::arena::{Arena, Geometry, Segment};
 use super::super::memory::{CellArray, Mapping, PAGE};
 use super::header::{COPIES, Found, Header};
 use super::layout::{LEDGER_AT, TABLE_AT, segments_at, table_len};
@@ -29,6 +29,8 @@ pub enum MemoryFileError {
     System(&'static str, io::Error),
     /// It is a directory, a device or the like.
     NotAFile,
+    /// This other user's, who could read and change what is in it.
+    OtherOwner(u32),
     /// Another server has it.
     InUse,
     /// Somebody else's: mcache would overwrite it.
@@ -51,6 +53,9 @@ impl fmt::Display for MemoryFileError {
         match self {
             Self::System(what, error) => write!(f, "cannot {what}: {error}"),
             Self::NotAFile => f.write_str("it is not a file"),
+            Self::OtherOwner(user) => {
+                write!(f, "it belongs to user {user}, who could read and change what is in it")
+            }
             Self::InUse => f.write_str("another server is using it"),
             Self::NotOurs => f.write_str("it is not a memory file of mcache; nothing was changed"),
             Self::Memcached(beside) => {
@@ -96,7 +101,13 @@ impl MemoryFile {
         }
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(MODE);
-        Self::new(options.open(path).map_err(system("open it"))?)
+        let file = options.open(path).map_err(system("open it"))?;
+        // In a directory that all may write to, somebody may have made it before.
+        let about = file.metadata().map_err(system("look at it"))?;
+        if about.is_file() && about.uid() != rustix::process::geteuid().as_raw() {
+            return Err(MemoryFileError::OtherOwner(about.uid()));
+        }
+        Self::new(file)
     }
 
     /// Makes one that has no name, and is gone with the last process that has it.
@@ -143,8 +154,18 @@ impl MemoryFile {
         self.found
     }
 
-    /// Makes sure that its volume has room for `capacity` bytes, those included that it has now.
-    pub(super) fn check_room(&self, capacity: u64) -> Result<(), MemoryFileError> {
+    /// Makes sure, before anybody is asked to let go of it, that a store of `capacity` bytes can
+    /// begin with it. Who goes on with what is there does so within the room that there is, as the
+    /// server before did; who begins anew needs room for `capacity` bytes on its volume, those
+    /// included that it has now.
+    pub fn check_room(&self, capacity: u64) -> Result<(), MemoryFileError> {
+        let goes_on =
+            matches!(self.found, Found::Header(header) if header.geometry.suits(capacity));
+        if goes_on { Ok(()) } else { self.check_room_anew(capacity) }
+    }
+
+    /// Makes sure that its volume has room for a store of `capacity` bytes.
+    pub(super) fn check_room_anew(&self, capacity: u64) -> Result<(), MemoryFileError> {
         let about = self.file.metadata().map_err(system("look at it"))?;
         let volume = fstatvfs(&*self.file)
             .map_err(|error| MemoryFileError::System("look at its volume", error.into()))?;
@@ -169,13 +190,33 @@ impl MemoryFile {
 
     /// Cuts off what is behind its first `len` bytes.
     pub(super) fn cut(&self, len: u64) -> Result<(), MemoryFileError> {
-        self.file.set_len(len).map_err(system("shorten it"))
+        let has = self.file.metadata().map_err(system("look at it"))?.len();
+        if has > len { self.file.set_len(len).map_err(system("shorten it")) } else { Ok(()) }
     }
 
     /// Its length, if it holds its first parts at all.
     pub(super) fn len(&self) -> Result<Option<u64>, MemoryFileError> {
         let len = self.file.metadata().map_err(system("look at it"))?.len();
         Ok((len >= LEDGER_AT + PAGE as u64).then_some(len))
+    }
+
+    /// How many segments its table tells of: those up to the last that it has memory for, and so
+    /// never more than somebody took memory for.
+    pub(super) fn segments(&self, geometry: Geometry) -> Result<usize, MemoryFileError> {
+        let end = TABLE_AT + table_len(geometry) as u64;
+        let (mut at, mut last) = (TABLE_AT, TABLE_AT);
+        let failure = |error: Errno| MemoryFileError::System("look for its table", error.into());
+        while at < end {
+            match seek(&*self.file, SeekFrom::Data(at)) {
+                Ok(data) if data < end => {
+                    at = seek(&*self.file, SeekFrom::Hole(data)).map_err(failure)?;
+                    last = at.min(end);
+                }
+                Ok(_) | Err(Errno::NXIO) => break,
+                Err(error) => return Err(failure(error)),
+            }
+        }
+        Ok((last - TABLE_AT) as usize / size_of::<Segment>())
     }
 
     /// Writes its header.

@@ -162,6 +162,27 @@ mod tests {
     }
 
     #[test]
+    fn an_arena_that_nobody_cuts_is_damage() {
+        for capacity in [1 << 20, 64 << 20, 1 << 30, 17 << 30, 5 << 40] {
+            let geometry = Geometry::of(capacity);
+            let read = |geometry| Header::read(&Header { geometry, ..header() }.pages());
+            assert!(matches!(read(geometry), Found::Header(_)), "{capacity}");
+            for wrong in [
+                Geometry { segments: geometry.segments / 2, ..geometry },
+                Geometry { segments: geometry.segments + 1, ..geometry },
+                Geometry { segments: 1 << 63, ..geometry },
+                Geometry { segments: 0, ..geometry },
+                Geometry { granule_shift: geometry.granule_shift + 1, ..geometry },
+                Geometry { granule_shift: u32::MAX, ..geometry },
+                Geometry { segment_shift: 63, ..geometry },
+                Geometry { segment_shift: 13, ..geometry },
+            ] {
+                assert_eq!(read(wrong), Found::Damaged, "{wrong:?}");
+            }
+        }
+    }
+
+    #[test]
     fn other_files_are_told_apart() {
         let mut newer = header().pages();
         newer[MAGIC.len()] = 9;

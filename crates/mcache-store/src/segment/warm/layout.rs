@@ -27,6 +27,11 @@ pub fn segments_at(geometry: Geometry) -> u64 {
     (TABLE_AT + table_len(geometry) as u64).next_multiple_of(HUGE_PAGE)
 }
 
+/// Where so many segments end.
+pub fn segments_end(geometry: Geometry, segments: usize) -> u64 {
+    segments_at(geometry) + ((segments as u64) << geometry.segment_shift)
+}
+
 /// How many segments a file of `len` bytes reaches into.
 pub fn segments_in(geometry: Geometry, len: u64) -> usize {
     let bytes = len.saturating_sub(segments_at(geometry));

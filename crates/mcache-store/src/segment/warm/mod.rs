@@ -72,7 +72,7 @@ pub enum Cold {
     Damaged,
     /// The machine was booted since.
     Rebooted,
-    /// The file is cut for a memory limit that is far from this one.
+    /// The file is cut for a far higher memory limit.
     OtherSize,
 }
 
@@ -85,6 +85,8 @@ pub struct Recovery {
     pub was_stopped: bool,
     /// The index was saved then, and is used: what it leads to is verified while others go on.
     pub index_was_saved: bool,
+    /// Items that there were, as of late: some may have expired since.
+    pub items_before: u64,
     /// Items that are there.
     pub items: u64,
     /// Bytes that they take.
@@ -94,6 +96,8 @@ pub struct Recovery {
     /// Items that are gone although they are whole themselves: they lack a fragment, or a place in
     /// the index.
     pub items_dropped: u64,
+    /// Bytes of the memory limit that the file's volume has no room for: others have filled it.
+    pub bytes_lacking: u64,
     /// What the system's clock since boot, in milliseconds, was when the cache's was 0.
     pub clock_origin_ms: i64,
 }
@@ -115,7 +119,7 @@ impl Cold {
             Self::New => "the file is new",
             Self::Damaged => "the file is damaged where it says what it holds",
             Self::Rebooted => "the machine was started anew since the file was used",
-            Self::OtherSize => "the file is cut for a memory limit that is far from this one",
+            Self::OtherSize => "the file is cut for a far higher memory limit",
         }
     }
 }
@@ -142,9 +146,13 @@ impl SegmentStorageEngine {
         boot: Boot,
         after_reboot: AfterReboot,
     ) -> Result<Self, MemoryFileError> {
-        file.check_room(options.capacity)?;
         match noted(options, &file, boot, after_reboot)? {
-            Ok(noted) => Self::warm(options, file, noted),
+            Ok(noted) => {
+                // More than the file reaches would have to be another one, with nothing in it.
+                let reach = noted.header.geometry.len() as u64;
+                let capacity = options.capacity.min(reach);
+                Self::warm(&EngineOptions { capacity, ..*options }, file, noted)
+            }
             Err(why) => Self::cold(options, file, boot, why),
         }
     }
@@ -181,21 +189,27 @@ impl SegmentStorageEngine {
         noted: Noted,
     ) -> Result<Self, MemoryFileError> {
         let Noted { header, arena, flush, ledger, was_stopped, saved_at, segments, .. } = noted;
-        let (sequence, now) = (noted.sequence, noted.now);
+        let (sequence, now, geometry) = (noted.sequence, noted.now, header.geometry);
+        let bytes_lacking = match file.check_room_anew(options.capacity) {
+            Err(MemoryFileError::NoSpace { needed, free }) => needed - free,
+            _ => 0,
+        };
+        let items_before = ledger.get(Cell::Items).unwrap_or(0);
         let mut engine = Self::build(options, arena, header.secret, flush)
             .map_err(system("have memory beside it"))?;
         let is_saved = was_stopped && engine.load(&file, saved_at, segments);
         ledger.set(Cell::State, IN_USE);
         ledger.set(Cell::SavedAt, 0);
-        if saved_at > 0 {
-            file.cut(saved_at)?;
-        }
+        // What was saved, all of it or some when a kill came.
+        file.cut(if saved_at > 0 { saved_at } else { layout::segments_end(geometry, segments) })?;
         file.write_header(&header)?;
         let clock_origin_ms = header.clock_origin_ms;
         let recovery = Recovery {
             was_stopped,
             index_was_saved: is_saved,
             clock_origin_ms,
+            items_before,
+            bytes_lacking,
             ..Recovery::default()
         };
         let recovery = Mutex::new(recovery);
@@ -230,6 +244,7 @@ impl SegmentStorageEngine {
         boot: Boot,
         why: Cold,
     ) -> Result<Self, MemoryFileError> {
+        file.check_room_anew(options.capacity)?;
         file.clear()?;
         let header = Header {
             geometry: Geometry::of(options.capacity),
@@ -277,7 +292,12 @@ fn noted(
     let saved_at = ledger.get(Cell::SavedAt).unwrap_or(0);
     let is_behind = (layout::segments_at(header.geometry)..len).contains(&saved_at);
     let saved_at = if is_behind { saved_at } else { 0 };
-    let segments = segments_in(header.geometry, if is_behind { saved_at } else { len });
+    // The table tells of segments that the file may have lost; its length may be any.
+    let told = file.segments(header.geometry)?;
+    let segments = match is_behind {
+        true => segments_in(header.geometry, saved_at).min(told),
+        false => told,
+    };
     if arena.take_table(segments).is_err() {
         return Ok(Err(Cold::Damaged));
     }
