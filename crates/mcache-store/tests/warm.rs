@@ -432,7 +432,9 @@ fn a_damaged_file_gives_nothing_wrong() {
             });
             bench.engine.check();
             // Until room has to be made.
-            (0..500).for_each(|number| drop(bench.set(&format!("new {number}"), &value(50))));
+            for number in 0..500 {
+                bench.set(&format!("new {number}"), &value(50));
+            }
             fill(&bench, ITEMS);
             held(&bench, ITEMS, at(0));
             bench.engine.check();
