@@ -112,10 +112,10 @@ fn report(settings: &Settings, recovery: &Recovery, us: u64) {
 fn complain(settings: &Settings, recovery: &Recovery, memory: u64, wanted: u64) {
     let file = place(settings);
     if memory < wanted {
-        tracing::warn!(%file, memory, wanted, "the memory file reaches no further: begin anew for more");
+        tracing::warn!(%file, memory, wanted, "the memory file reaches no further; a new one does");
     }
     if recovery.bytes_lacking > 0 {
         let lacking = recovery.bytes_lacking;
-        tracing::warn!(%file, lacking, "the memory file's volume has no room for all of the memory");
+        tracing::warn!(%file, lacking, "the memory file's volume has no room for all of it");
     }
 }
