@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask` lists them. One file each; this one only chooses.
 
+mod asan;
 mod bench;
 mod check;
 mod ci;
@@ -25,6 +26,11 @@ struct Command {
 }
 
 const COMMANDS: &[Command] = &[
+    Command {
+        name: "asan",
+        about: "the tests of what is unsafe, under AddressSanitizer",
+        run: asan::run,
+    },
     Command {
         name: "bench",
         about: "measure: [PROGRAM ...]; without a program, lists them",
