@@ -1,23 +1,32 @@
-//! `asan`: the tests of the crates in which something is `unsafe`, and of what is above them in
-//! memory, under AddressSanitizer.
+//! `asan`: the tests under AddressSanitizer: those of the crates in which something is `unsafe`, of
+//! what is above them in memory, and of the whole program, built the same way.
 
 use crate::shell;
 
 /// What is tested.
-const CRATES: &[&str] = &["mcache-store", "mcache-net", "mcache-protocol", "mcache-session"];
+const CRATES: &[&str] =
+    &["mcache-base", "mcache-store", "mcache-net", "mcache-protocol", "mcache-session", "mcache"];
 
 /// It takes several times as long as without: random tests do less of it.
 const LESS: &[(&str, &str)] = &[("PROPTEST_CASES", "40"), ("SIM_SEEDS", "100")];
 
-/// Runs the command. Arguments go to the tests.
+/// The sanitizer, and what tells it of memory that the store shares out itself.
+const INSTRUMENTED: &str = "-Zsanitizer=address --cfg asan";
+
+/// Runs the command. Arguments go to cargo, and after `--` to the tests.
 pub fn run(arguments: &[String]) -> Result<(), String> {
     let mut command = shell::cargo();
     // The sanitizer comes with every compiler, but only nightly ones own up to it.
-    command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
+    command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", INSTRUMENTED);
     command.envs(LESS.iter().copied());
+    command.args(["test", "--quiet", "--no-fail-fast"]);
     // With a target named, build scripts and macros are built without it.
-    command.args(["test", "--quiet", "--lib", "--tests", "--no-fail-fast"]);
     command.args(["--target", &shell::host()?, "--target-dir"]).arg(shell::target().join("asan"));
-    command.args(CRATES.iter().flat_map(|name| ["--package", name]));
-    shell::run(command.arg("--").args(arguments))
+    if !arguments.iter().any(|word| word == "-p" || word == "--package") {
+        command.args(CRATES.iter().flat_map(|name| ["--package", name]));
+    }
+    if !arguments.iter().any(|word| word == "--test" || word == "--lib") {
+        command.args(["--lib", "--tests"]); // no code of the documents
+    }
+    shell::run(command.args(arguments))
 }

@@ -22,6 +22,7 @@ const UNSAFE: &[&str] = &[
     "crates/mcache-store/src/segment/ages.rs",
     "crates/mcache-store/src/segment/arena.rs",
     "crates/mcache-store/src/segment/arriving.rs",
+    "crates/mcache-store/src/segment/asan.rs",
     "crates/mcache-store/src/segment/checksum.rs",
     "crates/mcache-store/src/segment/draft.rs",
     "crates/mcache-store/src/segment/fragments.rs",

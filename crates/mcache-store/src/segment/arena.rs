@@ -184,7 +184,13 @@ impl Arena {
         self.table.take(id as usize)?;
         self.memory.take((id as usize) << self.segment_shift, self.segment_size())?;
         self.used.fetch_max(id + 1, Relaxed);
+        self.allow(id);
         Ok(())
+    }
+
+    /// Lets a segment be used that is not free any more: see [`Mapping::forbid`].
+    pub fn allow(&self, id: SegmentId) {
+        self.memory.allow((id as usize) << self.segment_shift, self.segment_size());
     }
 
     /// Has the system give the table memory for the first `segments` segments.
@@ -375,7 +381,8 @@ impl Arena {
         Open { id, base, at: begin + granule, end: begin + self.segment_size() }
     }
 
-    /// Overwrites what was written to a segment, so that tests see who still looks at it.
+    /// Overwrites what was written to a segment, and forbids it until it is taken, so that tests
+    /// see who still looks at it.
     ///
     /// # Safety
     /// As for [`Self::release`].
@@ -384,6 +391,7 @@ impl Arena {
         let written = self.segment(id).written.swap(0, Relaxed) as usize;
         // SAFETY: as the caller promised.
         unsafe { self.memory.write(begin, &vec![POISON; written]) };
+        self.memory.forbid(begin, self.segment_size());
     }
 
     /// Gives a segment's memory back to the system.
@@ -395,6 +403,7 @@ impl Arena {
         let begin = (id as usize) << self.segment_shift;
         // SAFETY: as the caller promised.
         unsafe { self.memory.release(begin, self.segment_size()) };
+        self.memory.forbid(begin, self.segment_size());
     }
 
     /// Notes that a record came alive.
@@ -457,6 +466,14 @@ impl Arena {
     #[inline]
     pub fn location(&self, offset: usize) -> Location {
         (offset >> self.granule_shift) as Location
+    }
+}
+
+/// The addresses will be somebody else's.
+#[cfg(asan)]
+impl Drop for Arena {
+    fn drop(&mut self) {
+        self.memory.allow(0, (self.used() as usize) << self.segment_shift);
     }
 }
 

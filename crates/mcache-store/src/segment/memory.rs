@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
+use super::asan;
+
 /// Size of a page as far as giving memory back is concerned.
 pub const PAGE: usize = 4096;
 
@@ -113,6 +115,7 @@ impl Mapping {
     #[inline]
     pub unsafe fn bytes(&self, offset: usize, len: usize) -> &[u8] {
         self.assert_range(offset, len);
+        asan::check(self.start.as_ptr().wrapping_add(offset), len);
         // SAFETY: the range is inside the mapping; the caller answers for no writes.
         unsafe { std::slice::from_raw_parts(self.start.add(offset).as_ptr(), len) }
     }
@@ -125,6 +128,7 @@ impl Mapping {
     pub unsafe fn bytes_mut(&self, offset: usize, len: usize) -> &mut [u8] {
         self.tell();
         self.assert_range(offset, len);
+        asan::check(self.start.as_ptr().wrapping_add(offset), len);
         // SAFETY: the range is inside the mapping; the caller answers for nobody else using it.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(offset).as_ptr(), len) }
     }
@@ -160,6 +164,21 @@ impl Mapping {
         // answers for nobody using it. A failure keeps the pages, which is harmless.
         let _ =
             unsafe { madvise(self.start.add(offset).as_ptr().cast(), len, Advice::LinuxDontNeed) };
+    }
+
+    /// Has whoever touches a range found out, where tests run under AddressSanitizer. Its bounds
+    /// are aligned to cells.
+    pub fn forbid(&self, offset: usize, len: usize) {
+        self.assert_range(offset, len);
+        // SAFETY: the range is inside the mapping.
+        unsafe { asan::forbid(self.start.add(offset).as_ptr(), len) };
+    }
+
+    /// Takes [`Self::forbid`] back.
+    pub fn allow(&self, offset: usize, len: usize) {
+        self.assert_range(offset, len);
+        // SAFETY: the range is inside the mapping.
+        unsafe { asan::allow(self.start.add(offset).as_ptr(), len) };
     }
 
     /// Asks the system for huge pages from now on. Fails if it has none.

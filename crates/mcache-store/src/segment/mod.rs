@@ -11,6 +11,8 @@ mod ages;
 mod arena;
 #[allow(unsafe_code)] // places in the arena
 mod arriving;
+#[allow(unsafe_code)] // calls the sanitizer
+mod asan;
 #[allow(unsafe_code)] // the processor's own instruction
 mod checksum;
 #[allow(unsafe_code)] // writes records' bytes

@@ -110,6 +110,7 @@ impl Pool {
                 None
             })?,
         };
+        arena.allow(id);
         // What is being filled is walked: nobody may take what was here before for records.
         arena.forget(id);
         inner.filling.push((id, owner));
@@ -340,5 +341,32 @@ mod tests {
             (segment.written.load(Relaxed), segment.expires_ms.load(Relaxed)),
             (0, u64::MAX)
         );
+    }
+
+    #[cfg(asan)]
+    #[test]
+    fn a_free_segment_is_forbidden() {
+        let arena = Arena::new(1 << 20).unwrap();
+        let epochs = Epochs::default();
+        let pool = Pool::new(4);
+        let member = epochs.join();
+        let store = Taker::Store(&member);
+        let id = pool.take(store, &arena, &epochs).unwrap();
+        let begin = id as usize * arena.segment_size();
+        let touch = || {
+            // SAFETY: nothing writes.
+            std::panic::catch_unwind(|| unsafe { arena.memory().bytes(begin + 64, 1) }.len())
+        };
+        assert!(touch().is_ok(), "taken");
+        pool.empty(id, epochs.advance());
+        assert!(touch().is_ok(), "in limbo");
+        assert!(pool.has_room(&arena, &epochs));
+        assert!(touch().is_err(), "free");
+        assert_eq!(pool.take(store, &arena, &epochs), Some(id));
+        assert!(touch().is_ok(), "taken again");
+        pool.empty(id, epochs.advance());
+        pool.allow(0);
+        pool.trim(&arena, &epochs);
+        assert!(touch().is_err(), "given back");
     }
 }
