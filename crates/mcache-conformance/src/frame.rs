@@ -1,4 +1,5 @@
-//! Frames of the binary protocol: of bytes, and written as words, `set opaque=7 u32=0 u32=60 key=a`.
+//! Frames of the binary protocol: of bytes, and written as words, as in
+//! `set opaque=7 u32=0 u32=60 key=a`.
 
 use crate::pattern::Pattern;
 

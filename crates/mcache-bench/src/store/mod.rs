@@ -1,5 +1,6 @@
 //! The engines alone: nanoseconds and instructions of a get, a set (without and with looking ahead)
-//! and nine gets and a set, by one thread and by two, over uniform keys and on a single hot one. 24-byte keys, 100-byte values, all in the cache.
+//! and nine gets and a set, by one thread and by two, over uniform keys and on a single hot one.
+//! 24-byte keys, 100-byte values, all in the cache.
 //!
 //! "Gain" is what two threads do in the time of one: 2 is no hindrance at all. `hash` touches
 //! nothing shared: what it gains is all that the machine has to give. The machine may be
