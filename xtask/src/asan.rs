@@ -13,6 +13,9 @@ const LESS: &[(&str, &str)] = &[("PROPTEST_CASES", "40"), ("SIM_SEEDS", "100")];
 /// The sanitizer, and what tells it of memory that the store shares out itself.
 const INSTRUMENTED: &str = "-Zsanitizer=address --cfg asan";
 
+/// The server ends for want of address space there, of which the sanitizer takes terabytes first.
+const LEFT_OUT: &str = "--skip=too_little_address_space_is_named";
+
 /// Runs the command. Arguments go to cargo, and after `--` to the tests.
 pub fn run(arguments: &[String]) -> Result<(), String> {
     let mut command = shell::cargo();
@@ -28,5 +31,7 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
     if !arguments.iter().any(|word| word == "--test" || word == "--lib") {
         command.args(["--lib", "--tests"]); // no code of the documents
     }
-    shell::run(command.args(arguments))
+    let given_to_tests = arguments.iter().any(|word| word == "--");
+    command.args(arguments).args((!given_to_tests).then_some("--")).arg(LEFT_OUT);
+    shell::run(&mut command)
 }
