@@ -195,24 +195,25 @@ impl AsFd for Listener {
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    identity: (u64, u64),
+    /// `None` if it is another process's by now.
+    identity: Option<(u64, u64)>,
 }
 
 impl SocketFile {
     /// The file that is there now.
     pub fn new(path: &Path) -> io::Result<Self> {
         let metadata = fs::symlink_metadata(path)?;
-        Ok(Self { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) })
+        Ok(Self { path: path.to_owned(), identity: Some((metadata.dev(), metadata.ino())) })
     }
 
     /// Leaves the file to another process.
-    pub fn leave(self) {
-        std::mem::forget(self);
+    pub fn leave(mut self) {
+        self.identity = None;
     }
 
     fn is_ours(&self) -> bool {
         fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity)
+            .is_ok_and(|metadata| Some((metadata.dev(), metadata.ino())) == self.identity)
     }
 }
 

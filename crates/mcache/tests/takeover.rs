@@ -110,6 +110,15 @@ fn converse(client: usize, at: SocketAddr, over: &AtomicBool, answers: &AtomicUs
     seen
 }
 
+/// Ends what clients do, also when something has failed.
+struct Ends<'o>(&'o AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 fn take_over_under_load(name: &str, options: &str) {
     let (place, port) = (Place::new(name), free_port());
     let options = format!("{OPTIONS} {options} -l 127.0.0.1 -p {port} -P pid");
@@ -118,6 +127,7 @@ fn take_over_under_load(name: &str, options: &str) {
     place.connect();
     let at = SocketAddr::from(([127, 0, 0, 1], port));
     let seen: Vec<Seen> = thread::scope(|scope| {
+        let ends = Ends(&over);
         let client = |client| {
             let (over, answers) = (&over, &answers);
             scope.spawn(move || converse(client, at, over, answers))
@@ -134,7 +144,7 @@ fn take_over_under_load(name: &str, options: &str) {
         }
         let wanted = answers.load(Relaxed) + ANSWERS;
         until("answers", || answers.load(Relaxed) >= wanted);
-        over.store(true, Relaxed);
+        drop(ends);
         clients.into_iter().map(|client| client.join().expect("its end")).collect()
     });
     let refused: usize = seen.iter().map(|seen| seen.refused).sum();
