@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes that memory may grow by in the second half.
 const GROWTH_MAX: u64 = 2 << 20;
 
+/// Options if none are given: memory for items is little and soon full, or what grows is items.
+const OPTIONS: &str = "-m 8";
+
 /// Inputs of one connection, at most.
 const INPUTS_EACH: u64 = 64;
 
@@ -89,7 +92,8 @@ const WORDS: &[&[u8]] = &[
 pub fn run(arguments: &Arguments) -> Result<(), String> {
     let inputs = arguments.number("--inputs", 1_000_000_u64)?;
     let seed = arguments.number("--seed", 1_u64)?;
-    let mut target = super::start(arguments)?;
+    let options = arguments.value("--options").unwrap_or(OPTIONS);
+    let mut target = super::start_with(arguments, options)?;
     let told = |error: std::io::Error| error.to_string();
     println!("seed {seed}, {inputs} inputs");
     let (sent, over) = (AtomicU64::new(0), AtomicBool::new(false));
