@@ -182,9 +182,16 @@ fn again(
             Err(Failure::usage("whether and how peers log in only changes with a restart"))
         }
         Invocation::Serve(mut now) => {
-            // Who is shut in cannot ask for the cgroup's limit.
-            if settings.drop_privileges && now.memory_from != MemoryFrom::Here {
-                now.memory = settings.memory;
+            if settings.drop_privileges {
+                // Who is shut in cannot ask for the cgroup's limits.
+                now.threads = settings.threads;
+                if now.memory_from != MemoryFrom::Here {
+                    now.memory = settings.memory;
+                }
+            }
+            let changed = settings.fixed_and_changed(&now);
+            if !changed.is_empty() {
+                tracing::warn!("SIGHUP: only change with a restart: {}", changed.join(", "));
             }
             Ok(now)
         }

@@ -295,6 +295,18 @@ impl Settings {
         tls.chain([&self.config]).filter_map(|file| file.as_deref()).chain(self.users_file())
     }
 
+    /// The settings that are read at the start only and that `now` has otherwise, as the file would
+    /// say them.
+    pub fn fixed_and_changed(&self, now: &Self) -> Vec<&'static str> {
+        let is_changed =
+            |row: &&Setting| row.name != "memory" && (row.show)(self) != (row.show)(now);
+        let word = |row: &Setting| {
+            let spelling = row.spellings.first()?;
+            Some(spelling.key().unwrap_or(spelling.words[0]))
+        };
+        SETTINGS.iter().filter(is_changed).filter_map(word).collect()
+    }
+
     /// The settings that were given and change nothing here, as they were said, each with the
     /// reason.
     pub fn without_effect(&self) -> impl Iterator<Item = (&str, &'static str)> {

@@ -369,6 +369,20 @@ fn listeners_that_let_nobody_in_are_known() {
     }
 }
 
+#[test]
+fn what_only_a_restart_changes_is_known() {
+    let running = settings(Habits::Mcache, "-m 64 -t 2 -p 1");
+    for (line, changed) in [
+        ("-m 64 -t 2 -p 1", &[][..]),
+        ("-m 128 -t 2 -p 1", &[]),
+        ("-m 64 -t 3 -p 2", &["port", "threads"]),
+        ("-m 64 -t 2 -p 1 -o track_sizes -F", &["disable-flush-all", "-o track_sizes"]),
+    ] {
+        let now = settings(Habits::Mcache, line);
+        assert_eq!(running.fixed_and_changed(&now), changed, "{line}");
+    }
+}
+
 /// The settings of the sample of a file in a document.
 fn sample(page: &str) -> Settings {
     let sample = page.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```"));
