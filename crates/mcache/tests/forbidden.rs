@@ -1,24 +1,30 @@
 //! What a process that is shut in cannot do any more, and what it still can. Each row is tried by a
 //! process of its own: this program again, which shuts itself in as the server does. It may be
-//! killed for what it tries, so the usual harness is not in place.
+//! killed for what it tries, so the usual harness is not in place. And what a server does on
+//! kernels that have less: a process to which a filter refuses that much becomes the server.
 
 use std::fs;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, exit};
+use std::process::{Child, Command, exit};
+use std::time::{Duration, Instant};
 
 use mcache::sandbox::{self, Files};
 use mcache_base::Outgoing;
 use mcache_net::UringDriver;
-use nix::libc::{EACCES, ENOSYS, SIGSYS};
+use nix::libc::{
+    EACCES, ENOSYS, EOPNOTSUPP, SIGSYS, SYS_landlock_create_ruleset, SYS_seccomp, c_long,
+};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::kill;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::{Pid, Uid, setuid};
 use rustix::net::{AddressFamily, SocketType};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
 /// What the harness knows it by.
 const NAME: &str = "what_is_forbidden_ends_the_process";
@@ -28,6 +34,22 @@ const ROW: &str = "MCACHE_FORBIDDEN_ROW";
 
 /// Its exit code where landlock, which forbids the row, is not to be had.
 const NOT_HERE: i32 = 255;
+
+/// In the environment of a process that becomes a server: which kernel it is to find.
+const KERNEL: &str = "MCACHE_OLD_KERNEL";
+
+/// Longer than a server takes to start.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A kernel that has less: the call that it refuses, with which error, what the server says of
+/// that, and whether it starts.
+type Kernel = (&'static str, c_long, i32, &'static str, bool);
+
+const KERNELS: &[Kernel] = &[
+    ("has no landlock", SYS_landlock_create_ruleset, ENOSYS, "landlock=\"none\"", true),
+    ("is told to do without", SYS_landlock_create_ruleset, EOPNOTSUPP, "landlock=\"none\"", true),
+    ("has no seccomp filters", SYS_seccomp, ENOSYS, "seccomp: Function not implemented", false),
+];
 
 /// How a try ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,6 +142,9 @@ fn main() {
     if let Ok(row) = std::env::var(ROW) {
         try_row(row.parse().expect("a row's number"));
     }
+    if let Ok(kernel) = std::env::var(KERNEL) {
+        become_server(kernel.parse().expect("a kernel's number"));
+    }
     if !is_asked_to_run() {
         return;
     }
@@ -146,7 +171,14 @@ fn main() {
             failed += 1;
         }
     }
-    println!("forbidden: {} passed, {failed} failed", ROWS.len() - failed);
+    for (number, (what, .., said, starts)) in KERNELS.iter().enumerate() {
+        let (log, served) = serve_on(number, &place);
+        if served != *starts || !log.contains(said) {
+            println!("a kernel that {what}: served: {served}; {log}");
+            failed += 1;
+        }
+    }
+    println!("forbidden: {} passed, {failed} failed", ROWS.len() + KERNELS.len() - failed);
     drop(place);
     exit(i32::from(failed > 0));
 }
@@ -177,6 +209,52 @@ fn try_row(number: usize) -> ! {
         exit(NOT_HERE);
     }
     exit(deed().map_or_else(|error| error.raw_os_error().unwrap_or(1), |()| 0))
+}
+
+/// Has a server start on a kernel. What it logs, and whether it answers.
+fn serve_on(kernel: usize, place: &Place) -> (String, bool) {
+    let program = std::env::current_exe().expect("this program");
+    let log = fs::File::create(place.file("log")).expect("a log");
+    let mut command = Command::new(program);
+    command.env(KERNEL, kernel.to_string()).env_remove("RUST_LOG").current_dir(&place.0);
+    let mut server = command.stderr(log).spawn().expect("this program runs");
+    let served = answers(&mut server, &place.file("socket"));
+    let _ = server.kill(); // it may have ended
+    server.wait().expect("its end");
+    (fs::read_to_string(place.file("log")).expect("the log"), served)
+}
+
+/// Whether a server answers before it ends.
+fn answers(server: &mut Child, socket: &Path) -> bool {
+    let ask = || -> io::Result<bool> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"mn\r\nquit\r\n")?;
+        let mut answer = String::new();
+        Ok(stream.read_to_string(&mut answer).is_ok() && answer == "MN\r\n")
+    };
+    let begin = Instant::now();
+    while server.try_wait().expect("its state").is_none() {
+        assert!(begin.elapsed() < PATIENCE, "it neither answers nor ends");
+        if ask().unwrap_or(false) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
+/// Becomes a server on a kernel that has less.
+fn become_server(kernel: usize) -> ! {
+    let (_, call, error, ..) = KERNELS[kernel];
+    let here = std::env::consts::ARCH.try_into().expect("an architecture");
+    let (refused, allowed) = (SeccompAction::Errno(error as u32), SeccompAction::Allow);
+    let filter = SeccompFilter::new([(call, Vec::new())].into(), allowed, refused, here);
+    let program = filter.and_then(BpfProgram::try_from).expect("a filter");
+    apply_filter(&program).expect("seccomp");
+    let mut server = Command::new(env!("CARGO_BIN_EXE_mcache"));
+    let error = server.args(["-s", "socket", "-o", "drop_privileges"]).exec();
+    panic!("{error}")
 }
 
 /// A directory with a file to read and one to remove.
