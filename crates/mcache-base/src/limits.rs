@@ -151,6 +151,10 @@ pub const OUTPUTS_KEPT_MAX: usize = 1 << 20;
 /// are accepted when these were.
 pub const NEWCOMERS_WAITING_MAX: usize = 64;
 
+/// Milliseconds between two lines of the log about newcomers that there is no room for: who comes
+/// and goes at a limit does not fill a disk.
+pub const NO_ROOM_LOGGED_MS: u64 = 10_000;
+
 /// Milliseconds until connections are accepted again after the process ran out of descriptors.
 pub const ACCEPT_RETRY_MS: u64 = 20;
 

@@ -4,9 +4,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mcache_base::limits::{ACCEPT_RETRY_MS, NEWCOMERS_WAITING_MAX};
+use mcache_base::limits::{ACCEPT_RETRY_MS, NEWCOMERS_WAITING_MAX, NO_ROOM_LOGGED_MS};
 use mcache_net::{Accepted, Listeners, Wake, socket};
 use mcache_protocol::WireError;
 
@@ -27,14 +27,32 @@ pub struct Acceptor<W> {
     shared: Arc<Shared>,
     /// The worker that gets the next connection, if none has fewer.
     next: usize,
-    /// Whether the last connection found the limit reached.
-    at_limit: bool,
+    /// When it was last logged that the limit is reached, and that there are no descriptors.
+    full_logged: Seldom,
+    suspended_logged: Seldom,
+}
+
+/// When something was last done that is not to be done often.
+#[derive(Default)]
+struct Seldom(Option<Instant>);
+
+impl Seldom {
+    /// Whether it is to be done now; notes that it is.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let pause = Duration::from_millis(NO_ROOM_LOGGED_MS);
+        let is_due = self.0.is_none_or(|last| now.saturating_duration_since(last) >= pause);
+        if is_due {
+            self.0 = Some(now);
+        }
+        is_due
+    }
 }
 
 impl<W: Wake> Acceptor<W> {
     /// An acceptor that deals out to `mailboxes`.
     pub fn new(listeners: Listeners, mailboxes: Arc<[Mailbox<W>]>, shared: Arc<Shared>) -> Self {
-        Self { listeners, mailboxes, shared, next: 0, at_limit: false }
+        let [full_logged, suspended_logged] = [Seldom::default(), Seldom::default()];
+        Self { listeners, mailboxes, shared, next: 0, full_logged, suspended_logged }
     }
 
     /// Accepts until the server is to stop.
@@ -67,10 +85,9 @@ impl<W: Wake> Acceptor<W> {
         let connections = &self.shared.connections;
         let limit = self.shared.options.connections_max;
         let at_limit = self.is_at_limit();
-        if at_limit && !self.at_limit {
+        if at_limit && self.full_logged.is_due(Instant::now()) {
             tracing::warn!(limit, "the connection limit is reached");
         }
-        self.at_limit = at_limit;
         let place = if !at_limit {
             connections.open.fetch_add(1, Relaxed);
             connections.total.fetch_add(1, Relaxed);
@@ -102,7 +119,9 @@ impl<W: Wake> Acceptor<W> {
 
     /// Leaves the connections waiting until the process may have descriptors again.
     fn suspend(&mut self, error: &io::Error) {
-        tracing::warn!(%error, "connections cannot be accepted");
+        if self.suspended_logged.is_due(Instant::now()) {
+            tracing::warn!(%error, "connections cannot be accepted");
+        }
         let since = self.shared.connections.suspend();
         while self.shared.stop.sleep(Duration::from_millis(ACCEPT_RETRY_MS)) {
             match self.listeners.accept() {
@@ -123,4 +142,23 @@ pub fn refuse(socket: OwnedFd, shared: &Shared) {
     shared.connections.rejected.fetch_add(1, Relaxed);
     let answer = format!("{}\r\n", WireError::TooManyConnections.text());
     socket::send_and_close(socket, answer.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_logged_seldom_is_due_after_a_pause() {
+        let (begin, mut seldom) = (Instant::now(), Seldom::default());
+        for (ms, expected) in [
+            (0, true),
+            (0, false),
+            (NO_ROOM_LOGGED_MS - 1, false),
+            (NO_ROOM_LOGGED_MS, true),
+            (NO_ROOM_LOGGED_MS + 1, false),
+        ] {
+            assert_eq!(seldom.is_due(begin + Duration::from_millis(ms)), expected, "{ms}");
+        }
+    }
 }
