@@ -5,6 +5,7 @@
 use std::fs;
 
 use libfuzzer_sys::fuzz_target;
+use mcache::proven::Proven;
 use mcache::users::Users;
 use mcache_session::{Credentials, Verdict};
 
@@ -16,6 +17,7 @@ fuzz_target!(|text: &[u8]| {
     let path = std::env::temp_dir().join(format!("mcache-fuzz-users-{}", std::process::id()));
     fs::write(&path, text).expect("there is room for a file");
     let Ok(users) = Users::read(&path) else { return };
+    let proven = Proven::new().expect("random bytes");
     let lines = text.split(|&byte| byte == b'\n').map(|it| it.strip_suffix(b"\r").unwrap_or(it));
     for line in lines.filter(|line| !line.is_empty()).take(8) {
         let colon = line.iter().position(|&byte| byte == b':').expect("a line that was taken");
@@ -24,7 +26,8 @@ fuzz_target!(|text: &[u8]| {
             user: user.to_vec().into(),
             password: password.to_vec().into(),
         };
-        assert!(matches!(users.admit(&says(password)), Verdict::Admitted(_)));
-        assert!(matches!(users.admit(&says(&[password, b"\n"].concat())), Verdict::Refused));
+        assert!(matches!(users.judge(&says(password), &proven), Some(Verdict::Admitted(_))));
+        let longer = says(&[password, b"\n"].concat());
+        assert!(matches!(users.judge(&longer, &proven), Some(Verdict::Refused)));
     }
 });

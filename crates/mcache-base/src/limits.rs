@@ -111,8 +111,13 @@ pub const USERS_MAX: usize = 1 << 10;
 /// refused with the file.
 pub const USER_KEYS_MAX: usize = 64;
 
-/// Logins that wait to be looked at. One more fails.
+/// Logins that wait to be looked at, and as many that wait for a hash. One more, and the one that
+/// has waited longest is forgotten; its connection is closed when its time to log in is over.
 pub const LOGINS_WAITING_MAX: usize = 1 << 10;
+
+/// Passwords that are remembered to be right, so that they need no hash again. One more makes all
+/// others forgotten.
+pub const LOGINS_PROVEN_MAX: usize = 1 << 12;
 
 /// Groups inside groups: delimiters of a key that are looked at. A prefix with more is refused with
 /// `CLIENT_ERROR a prefix has at most eight delimiters`.

@@ -57,6 +57,8 @@ pub struct Connection<E: StorageEngine> {
     pub attempt: Option<Arc<Attempt>>,
     /// When it was accepted, in milliseconds of the cache's clock.
     pub since_ms: u64,
+    /// When it was last seen that its peer is known, or when it was accepted.
+    pub known_ms: u64,
     /// Set once the connection watches: it has nothing to ask any more.
     pub watcher: Option<Arc<Watcher>>,
     /// What is between its socket and its session, if its listener has TLS.
@@ -85,7 +87,7 @@ pub enum Waits {
 /// What a connection waits for from its peer: the earlier ones make room for newcomers first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WaitsFor {
-    /// Its first request.
+    /// Its first request, or that it logs in.
     First,
     /// The rest of a request, or that it takes an answer.
     Rest,
@@ -145,6 +147,7 @@ impl<E: StorageEngine> Connection<E> {
             held: Held::default(),
             attempt: None,
             since_ms: now.clock_ms,
+            known_ms: now.clock_ms,
             watcher: None,
             tls: None,
             entry,
@@ -192,13 +195,14 @@ impl<E: StorageEngine> Connection<E> {
     /// What it has been waiting for from its peer, and since when, if it is.
     pub fn waiting(&self) -> Option<(WaitsFor, u64)> {
         match self.waits {
+            _ if !self.is_admitted() => Some((WaitsFor::First, self.known_ms)),
             Waits::Peer if !self.has_asked => Some((WaitsFor::First, self.progress_ms)),
             Waits::Peer if self.is_midway() => Some((WaitsFor::Rest, self.progress_ms)),
             Waits::Peer => Some((WaitsFor::Another, self.entry.active_ms())),
             Waits::Sent | Waits::SentLast(_) if self.watcher.is_none() && self.sending > 0 => {
                 Some((WaitsFor::Rest, self.progress_ms))
             }
-            _ => None,
+            Waits::Turn | Waits::Events | Waits::Login | Waits::Sent | Waits::SentLast(_) => None,
         }
     }
 

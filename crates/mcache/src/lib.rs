@@ -17,6 +17,7 @@ pub mod options;
 mod outputs;
 pub mod passwd;
 pub mod privileges;
+pub mod proven;
 mod roster;
 pub mod sandbox;
 pub mod serve;

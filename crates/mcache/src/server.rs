@@ -55,7 +55,7 @@ impl Server {
         let mailboxes: Arc<[_]> =
             drivers.iter().map(|driver| Mailbox::new(driver.waker())).collect();
         let found = listeners.sockets().collect();
-        let shared = Arc::new(Shared::new(options, io, found));
+        let shared = Arc::new(Shared::new(options, io, found)?);
         shared.watch.heed_log(); // before the first connection comes
         let datagrams = listeners.take_datagrams();
         let udp = if datagrams.is_empty() { None } else { Some(Datagrams::new(datagrams)?) };
@@ -85,9 +85,14 @@ impl Server {
         server
             .spawn("logger".to_owned(), move || observer.watch.run(&observer.stop, &mailboxes))?;
         if shared.logins.authentication != Authentication::None {
+            let (judge, judge_mailboxes) = (shared.clone(), logins_mailboxes.clone());
+            server.spawn("logins".to_owned(), move || {
+                judge.logins.run(&judge.stop, &judge_mailboxes)
+            })?;
             let (shared, mailboxes) = (shared.clone(), logins_mailboxes);
-            server
-                .spawn("logins".to_owned(), move || shared.logins.run(&shared.stop, &mailboxes))?;
+            server.spawn("hashes".to_owned(), move || {
+                shared.logins.run_hashes(&shared.stop, &mailboxes)
+            })?;
         }
         server.spawn("maintenance".to_owned(), move || {
             while shared.stop.sleep(MAINTENANCE) {

@@ -1,5 +1,6 @@
 //! What a server's threads share: counts, clock, options and the sign to stop.
 
+use std::io;
 use std::os::fd::RawFd;
 use std::sync::Mutex;
 use std::sync::atomic::{
@@ -91,11 +92,11 @@ impl Shared {
         options: ServerOptions,
         io: &'static str,
         found: Vec<(RawFd, ListenAddress)>,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let clock = options.clock_origin_ms.map_or_else(Clock::start, Clock::since);
         let now_ms = clock.now().clock_ms;
         let found = found.into_iter().map(|(socket, at)| Entry::found(socket, at, now_ms));
-        Self {
+        Ok(Self {
             io,
             buffered: (0..options.threads)
                 .map(|_| Buffered::new(options.buffered_max / options.threads))
@@ -106,7 +107,7 @@ impl Shared {
                 options.watch_log_bytes,
                 options.watcher_buffer_bytes,
             ),
-            logins: Logins::new(options.authentication, options.users.clone()),
+            logins: Logins::new(options.authentication, options.users.clone())?,
             clock,
             counters: (0..=options.threads).map(|_| Counters::default()).collect(),
             classes: (0..=options.threads).map(|_| ClassCounters::default()).collect(),
@@ -120,7 +121,7 @@ impl Shared {
             options,
             connections: Connections::default(),
             stop: Stop::default(),
-        }
+        })
     }
 
     /// The counters that the UDP thread writes.

@@ -3,7 +3,8 @@
 //!
 //! A line of the file is `name:password`, as memcached has it, or `name:` and a hash in PHC's form
 //! (`$argon2id$...`). How long the judgement takes tells nothing but the lengths of a name and a
-//! password: every line is compared to its end, and a hash is computed for unknown names too.
+//! password, and whether both are right: every line is compared to its end, and a hash is computed
+//! for unknown names too.
 
 use std::fs::File;
 use std::io::Read;
@@ -18,6 +19,7 @@ use rustls::pki_types::CertificateDer;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
+use crate::proven::{Proven, Tag};
 use crate::tls::{CertificateName, Names};
 
 /// Bytes of the file. A longer one is refused.
@@ -59,6 +61,15 @@ struct User {
 enum Secret {
     Plain(Zeroizing<Vec<u8>>),
     Hashed(PasswordHashString),
+}
+
+/// What the password of a peer has to prove.
+struct Candidate<'u> {
+    /// Whom it says it is, if there is such a user.
+    user: Option<&'u User>,
+    hash: &'u PasswordHashString,
+    /// What would be known of it if it had been proven before.
+    tag: Tag,
 }
 
 /// Only the name is ever shown.
@@ -113,33 +124,48 @@ impl Users {
         Ok(self)
     }
 
-    /// Whether there is such a user with such a password.
-    pub fn admit(&self, said: &Credentials) -> Verdict {
+    /// Whether there is such a user with such a password; `None` if that takes a hash to say.
+    pub fn judge(&self, said: &Credentials, proven: &Proven) -> Option<Verdict> {
         let mut admitted = Choice::from(0);
-        let mut hashes = self.users.iter().filter_map(User::hash);
-        let decoy = hashes.next();
+        for user in &self.users {
+            if let Some(Secret::Plain(password)) = &user.secret {
+                admitted |= user.name.ct_eq(&said.user) & password.ct_eq(&said.password);
+            }
+        }
+        if bool::from(admitted) {
+            return Some(Verdict::Admitted(None));
+        }
+        let Some(candidate) = self.candidate(said, proven) else { return Some(Verdict::Refused) };
+        let user = candidate.user.filter(|_| proven.has(&candidate.tag));
+        user.map(|user| Verdict::Admitted(user.grant.clone()))
+    }
+
+    /// The same, however long it takes.
+    pub fn judge_by_hash(&self, said: &Credentials, proven: &Proven) -> Verdict {
+        if let Some(verdict) = self.judge(said, proven) {
+            return verdict;
+        }
+        let Some(candidate) = self.candidate(said, proven) else { return Verdict::Refused };
+        let hash = candidate.hash.password_hash();
+        let matches = Argon2::default().verify_password(&said.password, &hash).is_ok();
+        let Some(user) = candidate.user.filter(|_| matches) else { return Verdict::Refused };
+        proven.note(candidate.tag);
+        Verdict::Admitted(user.grant.clone())
+    }
+
+    /// The hash that the password has to stand for. An unknown name has one too, which takes as
+    /// long as that of a known one.
+    fn candidate<'u>(&'u self, said: &Credentials, proven: &Proven) -> Option<Candidate<'u>> {
         let mut named = None;
         for user in &self.users {
             let is_named = user.name.ct_eq(&said.user);
-            match &user.secret {
-                Some(Secret::Plain(password)) => {
-                    admitted |= is_named & password.ct_eq(&said.password);
-                }
-                Some(Secret::Hashed(hash)) if bool::from(is_named) => named = Some((hash, user)),
-                Some(Secret::Hashed(_)) | None => {}
+            if bool::from(is_named) && user.hash().is_some() {
+                named = Some(user);
             }
         }
-        // An unknown name takes as long as a known one.
-        let hash = named.map(|(hash, _)| hash).or(decoy);
-        let matches = hash.is_some_and(|hash| {
-            let hash = hash.password_hash();
-            Argon2::default().verify_password(&said.password, &hash).is_ok()
-        });
-        match named {
-            Some((_, user)) if matches => Verdict::Admitted(user.grant.clone()),
-            _ if bool::from(admitted) => Verdict::Admitted(None),
-            _ => Verdict::Refused,
-        }
+        let decoy = || self.users.iter().find_map(User::hash);
+        let hash = named.and_then(User::hash).or_else(decoy)?;
+        Some(Candidate { user: named, hash, tag: proven.tag(said, hash.as_str()) })
     }
 
     /// What the first user is granted whom a certificate names that was found good.
@@ -219,7 +245,8 @@ mod tests {
     }
 
     fn admits(users: &Users, user: &str, password: &str) -> bool {
-        matches!(users.admit(&said(user, password)), Verdict::Admitted(_))
+        let verdict = users.judge_by_hash(&said(user, password), &Proven::new().unwrap());
+        matches!(verdict, Verdict::Admitted(_))
     }
 
     /// CVE-2026-47783: a password was compared up to its first difference, and only that of a
@@ -253,25 +280,60 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_hash_stands_for_its_password() {
+    fn cheap_hash(password: &[u8], salt: &[u8]) -> String {
         use argon2::password_hash::{PasswordHasher, SaltString};
         use argon2::{Algorithm, Params, Version};
         let cheap = Params::new(64, 1, 1, None).unwrap();
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, cheap);
-        let salt = SaltString::encode_b64(b"0123456789abcdef").unwrap();
-        let hash = argon2.hash_password(b"secret", &salt).unwrap();
+        let salt = SaltString::encode_b64(salt).unwrap();
+        argon2.hash_password(password, &salt).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_hash_stands_for_its_password() {
+        let hash = cheap_hash(b"secret", b"0123456789abcdef");
         let users = Users::parse(format!("a:{hash}\nb:plain\n").as_bytes()).unwrap();
         for (user, password, admitted) in [
             ("a", "secret", true),
             ("a", "secreT", false),
-            ("a", &hash.to_string(), false),
+            ("a", &hash, false),
             ("b", "plain", true),
             ("b", "secret", false),
             ("c", "secret", false),
         ] {
             assert_eq!(admits(&users, user, password), admitted, "{user} {password}");
         }
+    }
+
+    #[test]
+    fn a_password_that_was_proven_needs_no_hash_again() {
+        let (hash, other) =
+            (cheap_hash(b"secret", b"0123456789abcdef"), cheap_hash(b"x", b"fedcba98"));
+        let read = |text: String| Users::parse(text.as_bytes()).unwrap();
+        let (users, proven) = (read(format!("a:{hash}\nb:{other}\n")), Proven::new().unwrap());
+        let known = |users: &Users, user, password| {
+            let verdict = users.judge(&said(user, password), &proven);
+            verdict.map(|verdict| matches!(verdict, Verdict::Admitted(_)))
+        };
+        assert_eq!(known(&users, "a", "secret"), None);
+        for (password, admitted) in [("other", false), ("secret", true)] {
+            let verdict = users.judge_by_hash(&said("a", password), &proven);
+            assert_eq!(matches!(verdict, Verdict::Admitted(_)), admitted, "{password}");
+        }
+        for (user, password, expected) in [
+            ("a", "secret", Some(true)),
+            ("a", "other", None),
+            ("a", "", None),
+            ("b", "secret", None),
+            ("c", "secret", None),
+        ] {
+            assert_eq!(known(&users, user, password), expected, "{user} {password}");
+        }
+        let again = read(format!("a:{hash}\n"));
+        assert_eq!(known(&again, "a", "secret"), Some(true), "read again");
+        let changed = read(format!("a:{other}\nb:{hash}\n"));
+        assert_eq!(known(&changed, "a", "secret"), None, "changed");
+        assert_eq!(known(&read("b:plain\n".to_owned()), "a", "secret"), Some(false), "no hash");
     }
 
     fn options(name: &str, certificate: Option<&str>, rights: Rights) -> UserOptions {

@@ -193,6 +193,9 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
 
     /// Gives a connection its turn, unless it has to wait for another one.
     fn give_turn(&mut self, id: ConnectionId, now: Now) {
+        if !self.has_turn(id) {
+            return;
+        }
         match self.has_to_wait(id) {
             true => self.make_ready(id),
             false => self.serve(id, now),
@@ -474,6 +477,14 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
             let queue = if connection.is_patient() { &mut self.patient } else { &mut self.ready };
             queue.push_back(id);
         }
+    }
+
+    /// Whether a connection waits for its turn. One that was queued may have been closed to make
+    /// room, and another one have its id; one that watches may be sent to while it is queued.
+    #[inline]
+    fn has_turn(&self, id: ConnectionId) -> bool {
+        let connection = self.connections.get(id.0).and_then(Option::as_ref);
+        connection.is_some_and(|it| it.waits == Waits::Turn || it.watcher.is_some())
     }
 
     /// Whether a connection that holds nothing has to wait until others hold less.

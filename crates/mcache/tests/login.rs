@@ -34,10 +34,14 @@ impl Drop for Users {
 }
 
 fn serve(options: &[&str], users: &Users) -> Serving {
+    serve_called("memcached", options, users)
+}
+
+fn serve_called(name: &'static str, options: &[&str], users: &Users) -> Serving {
     let program = Program::new(Path::new(env!("CARGO_BIN_EXE_mcache")), Transport::Tcp).unwrap();
     let mut options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
     options.push(users.0.display().to_string());
-    program.serve(&options).unwrap()
+    program.called(name).serve(&options).unwrap()
 }
 
 struct Client(TcpStream);
@@ -156,6 +160,36 @@ fn failures_are_told_one_after_the_other() {
         client.ask(b"", b"CLIENT_ERROR authentication failure\r\n");
     }
     assert!(begin.elapsed() >= Duration::from_millis(5) * CLIENTS);
+}
+
+/// Before, whoever waited to be told that a login had failed kept its place: as many as there are
+/// places, and nobody else got in.
+#[test]
+fn who_guesses_makes_room_for_who_knows() {
+    const LOGIN: &[u8] = b"set k 0 0 7\r\nfoo bar\r\n";
+    let users = Users::new("room", "foo:bar\n");
+    for driver in DRIVERS {
+        let options = ["--io", driver, "-c", "4", "-Y"];
+        let serving = serve_called("mcache", &options, &users);
+        let mut known = Client::connect(&serving);
+        known.ask(LOGIN, b"STORED\r\n");
+        let mut guessing = [(); 3].map(|()| {
+            let mut client = Client::connect(&serving);
+            client.ask(b"set k 0 0 7\r\nfoo bab\r\n", b"CLIENT_ERROR authentication failure\r\n");
+            client.0.write_all(&b"set k 0 0 7\r\nfoo bab\r\n".repeat(2000)).unwrap();
+            client
+        });
+        let mut newcomers = [(); 3].map(|()| {
+            let mut newcomer = Client::connect(&serving);
+            newcomer.ask(LOGIN, b"STORED\r\n");
+            newcomer
+        });
+        known.ask(b"get k\r\n", b"END\r\n");
+        newcomers.iter_mut().for_each(|it| it.ask(b"get k\r\n", b"END\r\n"));
+        for client in &mut guessing {
+            assert!(client.0.read_to_end(&mut Vec::new()).is_ok_and(|told| told < 70_000));
+        }
+    }
 }
 
 fn passwd(name: &str) -> Command {

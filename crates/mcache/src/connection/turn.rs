@@ -438,7 +438,7 @@ mod tests {
         let mut connection =
             Connection::new(Protocols::Negotiated, Authentication::None, entry, context.now);
         let (mut script, mut buffer) = (Script(pieces.into()), vec![0; 64 << 10]);
-        let logins = Logins::new(Authentication::None, Arc::default());
+        let logins = Logins::new(Authentication::None, Arc::default()).unwrap();
         let mut out = Output::default();
         let mut turns = Vec::new();
         loop {

@@ -142,11 +142,15 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         if self.shared.logins.authentication == Authentication::None {
             return;
         }
-        let strangers = self.connections.iter().enumerate().filter_map(|(index, connection)| {
-            let connection = connection.as_ref().filter(|it| !it.is_admitted())?;
-            let waited_ms = now.clock_ms.saturating_sub(connection.since_ms);
-            (waited_ms >= LOGIN_MS).then_some(ConnectionId(index))
-        });
+        let strangers =
+            self.connections.iter_mut().enumerate().filter_map(|(index, connection)| {
+                let connection = connection.as_mut()?;
+                if connection.is_admitted() {
+                    connection.known_ms = now.clock_ms;
+                }
+                let waited_ms = now.clock_ms.saturating_sub(connection.known_ms);
+                (waited_ms >= LOGIN_MS).then_some(ConnectionId(index))
+            });
         for id in strangers.collect::<Vec<_>>() {
             self.shared.request_timeouts.fetch_add(1, Relaxed);
             self.close(id, Reason::Idle);
