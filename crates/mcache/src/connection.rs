@@ -174,9 +174,12 @@ impl<E: StorageEngine> Connection<E> {
         Held { bytes, ahead, waits: self.waits != Waits::Turn }
     }
 
-    /// Whether its peer has begun a request and not finished it.
+    /// Whether its peer has begun a request, or the record of TLS that it is in, and not finished.
     pub fn is_midway(&self) -> bool {
-        self.waits == Waits::Peer && (!self.pending.is_empty() || self.session.is_midway())
+        self.waits == Waits::Peer
+            && (!self.pending.is_empty()
+                || self.session.is_midway()
+                || self.tls.as_ref().is_some_and(|tls| tls.is_midway()))
     }
 
     /// Whether its peer is in the midst of something, or has connected so shortly before that it

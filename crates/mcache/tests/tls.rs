@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -144,6 +144,25 @@ fn both_versions_are_spoken_whatever_pieces_a_handshake_comes_in() {
         }
     }
     assert_eq!(count(&server, "ssl_handshake_errors"), 0);
+}
+
+#[test]
+fn a_record_that_does_not_get_on_ends_its_connection() {
+    let server = serve(options(), |server| server.request_time = Some(Duration::from_secs(1)));
+    let (mut idle, mut slow) = (connect(&server), connect(&server));
+    for stream in [&mut idle, &mut slow] {
+        exchange(stream, b"get a\r\n", b"END\r\n");
+    }
+    let socket = &mut slow.sock;
+    socket.write_all(b"\x17\x03\x03\x40\x00").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    // To send a byte now and then is not to get on.
+    until(|| {
+        thread::sleep(Duration::from_millis(10));
+        socket.write(b"x").is_err_and(|error| error.kind() != ErrorKind::WouldBlock)
+    });
+    assert_eq!(figure(&server, "request_timeouts"), 1);
+    exchange(&mut idle, b"get a\r\n", b"END\r\n");
 }
 
 #[test]

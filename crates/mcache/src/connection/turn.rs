@@ -107,6 +107,10 @@ impl<E: StorageEngine> Connection<E> {
         let received = match self.receive(id, driver, room, saves, (context.counters, logins)) {
             Ok(Received::Bytes(received)) => received,
             Ok(Received::Nothing) => {
+                let begins = self.tls.as_ref().is_some_and(|tls| tls.begins());
+                if begins && self.pending.is_empty() && !self.session.is_midway() {
+                    self.progress_ms = context.now.clock_ms;
+                }
                 self.entry.is_now(awaited.into());
                 return self.quiet();
             }

@@ -32,6 +32,8 @@ pub struct Layer<P> {
     connection: UnbufferedServerConnection,
     /// The beginning of a record.
     begun: Vec<u8>,
+    /// All of that came last.
+    begins: bool,
     /// What TLS itself has to say, sealed.
     spoken: Vec<u8>,
     /// What the session has said, not sealed yet.
@@ -75,6 +77,7 @@ impl<P: Pin> Layer<P> {
         Self {
             connection,
             begun: Vec::new(),
+            begins: false,
             spoken: Vec::new(),
             owed: None,
             last: None,
@@ -98,6 +101,7 @@ impl<P: Pin> Layer<P> {
         if self.peer_left {
             return Opened::Closed(true);
         }
+        self.begins = false;
         let kept = self.begun.len();
         let (plain, sealed) = room.split_at_mut(room.len() / 2);
         let most = match self.is_shaking() {
@@ -121,6 +125,7 @@ impl<P: Pin> Layer<P> {
         let opened = catch_unwind(AssertUnwindSafe(|| self.open(sealed, plain)));
         let Ok(progress) = opened else { return Opened::Panicked };
         self.begun = sealed.get(progress.consumed..).unwrap_or_default().to_vec();
+        self.begins = kept == 0;
         match progress {
             Progress { error: Some(error), .. } => {
                 self.begun = Vec::new();
@@ -259,6 +264,16 @@ impl<P: Pin> Layer<P> {
     /// Whether the handshake is not over.
     pub fn is_shaking(&self) -> bool {
         self.connection.is_handshaking()
+    }
+
+    /// Whether a record has begun to come, after the handshake.
+    pub fn is_midway(&self) -> bool {
+        !self.begun.is_empty() && !self.is_shaking()
+    }
+
+    /// Whether it began with what came last.
+    pub fn begins(&self) -> bool {
+        self.begins && self.is_midway()
     }
 
     /// Once the handshake is over, and once only: the version spoken, and whether the keys are new.
