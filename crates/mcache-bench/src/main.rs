@@ -66,10 +66,10 @@ const PROGRAMS: &[Program] = &[
     },
     Program {
         name: "siege",
-        arguments: "slow|junk|handshakes [--against PROGRAM] [--options TEXT] [--peers N] \
+        arguments: "slow|junk|handshakes|logins [--against PROGRAM] [--options TEXT] [--peers N] \
                     [--seconds N] [--inputs N] [--seed N]",
-        about: "a server among peers that mean harm: that never finish, send junk, or cost it \
-                handshakes",
+        about: "a server among peers that mean harm: that never finish, send junk, cost it \
+                handshakes, or guess",
         run: siege::run,
     },
     Program {

@@ -4,6 +4,7 @@
 
 mod handshakes;
 mod junk;
+mod logins;
 mod slow;
 mod target;
 
@@ -12,14 +13,15 @@ use target::Target;
 
 /// Runs the program.
 pub fn run(words: &[String]) -> Result<(), String> {
-    let (way, rest) = words.split_first().ok_or("which way? slow, junk, handshakes")?;
+    let (way, rest) = words.split_first().ok_or("which way? slow, junk, handshakes, logins")?;
     let known = ["--against", "--options", "--peers", "--seconds", "--inputs", "--seed"];
     let arguments = Arguments::parse(rest, &known)?;
     match way.as_str() {
         "slow" => slow::run(&arguments),
         "junk" => junk::run(&arguments),
         "handshakes" => handshakes::run(&arguments),
-        other => Err(format!("no way `{other}`; there are slow, junk and handshakes")),
+        "logins" => logins::run(&arguments),
+        other => Err(format!("no way `{other}`; there are slow, junk, handshakes and logins")),
     }
 }
 
