@@ -95,7 +95,11 @@ fn next_flight(session: &mut ClientConnection) -> Vec<u8> {
 /// Receives until the handshake is over or more is to be sent.
 fn listen(session: &mut ClientConnection, socket: &mut TcpStream) {
     while session.is_handshaking() && !session.wants_write() {
-        session.read_tls(socket).unwrap();
+        match session.read_tls(socket) {
+            // The kernel may interrupt a thread on behalf of the server's rings.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read.unwrap(),
+        };
         session.process_new_packets().unwrap();
     }
 }
