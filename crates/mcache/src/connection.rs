@@ -55,9 +55,8 @@ pub struct Connection<E: StorageEngine> {
     pub held: Held,
     /// Set while its peer's name and password are being looked at.
     pub attempt: Option<Arc<Attempt>>,
-    /// When it was accepted, in milliseconds of the cache's clock.
-    pub since_ms: u64,
-    /// When it was last seen that its peer is known, or when it was accepted.
+    /// When it was last seen that its peer has logged in, or when it was accepted, in milliseconds
+    /// of the cache's clock.
     pub known_ms: u64,
     /// Set once the connection watches: it has nothing to ask any more.
     pub watcher: Option<Arc<Watcher>>,
@@ -146,7 +145,6 @@ impl<E: StorageEngine> Connection<E> {
             looked: false,
             held: Held::default(),
             attempt: None,
-            since_ms: now.clock_ms,
             known_ms: now.clock_ms,
             watcher: None,
             tls: None,
@@ -185,7 +183,7 @@ impl<E: StorageEngine> Connection<E> {
     /// Whether its peer is in the midst of something, or has connected so shortly before that it
     /// had no time to ask anything.
     pub fn may_ask(&self, now: Now) -> bool {
-        let is_new = !self.has_asked && now.clock_ms < self.since_ms + DRAIN_MS;
+        let is_new = !self.has_asked && now.clock_ms < self.entry.active_ms() + DRAIN_MS;
         self.is_midway() || self.is_shaking() || is_new
     }
 

@@ -127,7 +127,7 @@ impl<E: StorageEngine, D: Driver<Answers<E::Pin>>> Worker<E, D> {
         let patience_ms = certificates.patience().as_millis() as u64;
         let unshaken = self.connections.iter().enumerate().filter_map(|(index, connection)| {
             let connection = connection.as_ref().filter(|it| it.is_shaking())?;
-            let waited_ms = now.clock_ms.saturating_sub(connection.since_ms);
+            let waited_ms = now.clock_ms.saturating_sub(connection.known_ms);
             (waited_ms >= patience_ms).then_some(ConnectionId(index))
         });
         for id in unshaken.collect::<Vec<_>>() {
