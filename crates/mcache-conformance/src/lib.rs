@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub use house::{Connection, Feed, House, Received, Started};
 pub use memory::{Memory, Quiet, memory_houses};
 pub use play::{Report, play, play_all};
-pub use process::{Program, Serving, Transport, wait_for};
+pub use process::{Program, Serving, Transport, uninterrupted, wait_for};
 pub use transcript::{Server, Transcript};
 
 /// The directories of conformance/ whose transcripts are conversations over a stream.

@@ -312,6 +312,17 @@ struct Stream {
     received: Receiver<Vec<u8>>,
 }
 
+/// Makes a call again when it was interrupted: the kernel may interrupt a thread on behalf of the
+/// rings of a server in its process.
+pub fn uninterrupted<T>(mut call: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 /// Waits until something is there. Panics if it does not come: for tests.
 pub fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();

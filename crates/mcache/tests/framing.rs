@@ -10,6 +10,7 @@ mod support;
 use std::io::{BufRead, BufReader, Read};
 
 use mcache::{Habits, ServerOptions, Settings};
+use mcache_conformance::uninterrupted;
 use mcache_net::Io;
 use support::{Client, start_with, until};
 
@@ -147,7 +148,7 @@ fn heard(client: &mut Client) -> String {
     let mut heard = Vec::new();
     while !heard.ends_with(b"MN\r\n") {
         let mut piece = [0; 4096];
-        let count = client.stream.read(&mut piece).unwrap();
+        let count = uninterrupted(|| client.stream.read(&mut piece)).unwrap();
         assert!(count > 0, "{}", heard.escape_ascii());
         heard.extend_from_slice(&piece[..count]);
     }

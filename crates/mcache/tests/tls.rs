@@ -15,7 +15,7 @@ use std::time::Duration;
 use mcache::tls::{Certificates, ClientCertificate, KeyFormat, TlsOptions, Version, suites};
 use mcache::{IdlePolicy, Server, ServerOptions};
 use mcache_base::limits::{BUFFERED_MAX, TLS_HANDSHAKE_MAX};
-use mcache_conformance::tls;
+use mcache_conformance::{tls, uninterrupted};
 use mcache_protocol::StatLine;
 use rustls::client::Resumption;
 use rustls::version::{TLS12, TLS13};
@@ -95,11 +95,7 @@ fn next_flight(session: &mut ClientConnection) -> Vec<u8> {
 /// Receives until the handshake is over or more is to be sent.
 fn listen(session: &mut ClientConnection, socket: &mut TcpStream) {
     while session.is_handshaking() && !session.wants_write() {
-        match session.read_tls(socket) {
-            // The kernel may interrupt a thread on behalf of the server's rings.
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            read => read.unwrap(),
-        };
+        uninterrupted(|| session.read_tls(socket)).unwrap();
         session.process_new_packets().unwrap();
     }
 }
@@ -221,7 +217,7 @@ fn what_is_no_handshake_ends_the_connection_and_is_told() {
     let mut told = String::new();
     until(|| {
         let mut chunk = [0; 4096];
-        let len = watcher.stream.read(&mut chunk).unwrap();
+        let len = uninterrupted(|| watcher.stream.read(&mut chunk)).unwrap();
         told += &String::from_utf8_lossy(&chunk[..len]);
         told.matches("type=conntlserr fd=").count() == 5
     });
@@ -238,7 +234,7 @@ fn a_broken_record_ends_a_connection_that_was_well() {
         let mut record = next_flight(&mut stream.conn);
         *record.last_mut().unwrap() ^= 1;
         stream.sock.write_all(&record).unwrap();
-        let error = stream.read(&mut [0; 10]).unwrap_err();
+        let error = uninterrupted(|| stream.read(&mut [0; 10])).unwrap_err();
         assert!(error.to_string().contains("BadRecordMac"), "{error}");
     }
     assert_eq!(count(&server, "ssl_proto_errors"), 2);

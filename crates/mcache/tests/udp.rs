@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mcache::network::Network;
 use mcache::{Server, ServerOptions};
+use mcache_conformance::uninterrupted;
 use mcache_net::ListenAddress;
 use support::{Client, start_with, tcp};
 
@@ -40,7 +41,7 @@ fn hear(socket: &UdpSocket) -> Vec<u8> {
     let mut pieces: Vec<Option<Vec<u8>>> = vec![None];
     while pieces.iter().any(Option::is_none) {
         let mut packet = [0; 2000];
-        let len = socket.recv(&mut packet).unwrap();
+        let len = uninterrupted(|| socket.recv(&mut packet)).unwrap();
         assert!(len <= 1400, "a packet of {len} bytes");
         let word = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
         assert_eq!((word(0), word(6)), (0x1234, 0));

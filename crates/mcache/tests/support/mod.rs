@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mcache::{Server, ServerOptions};
+use mcache_conformance::uninterrupted;
 use mcache_net::{Io, ListenAddress};
 use mcache_store::eviction::policy;
 use mcache_store::{EngineOptions, SimpleStorageEngine, SizeLimit, StorageEngine};
@@ -113,11 +114,7 @@ impl Client {
         let mut report = Vec::new();
         let mut chunk = [0; 4096];
         while !report.ends_with(b"END\r\n") {
-            let n = match self.stream.read(&mut chunk) {
-                // The kernel may interrupt a thread on behalf of the server's rings.
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                read => read.unwrap(),
-            };
+            let n = uninterrupted(|| self.stream.read(&mut chunk)).unwrap();
             assert!(n > 0, "the report was cut: {}", String::from_utf8_lossy(&report));
             report.extend_from_slice(&chunk[..n]);
         }
